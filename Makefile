@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make demo` and `make test` are all that a fresh Debian machine needs; they install what is missing.
+
+# "Entering directory" and its like only hide what matters.
+MAKEFLAGS += --no-print-directory
+
+REBAR3 ?= rebar3
+CLANG_FORMAT ?= clang-format
+
+BUILD_PACKAGES := gcc libc6-dev erlang-base erlang-dev erlang-crypto rebar3 libmbedtls-dev zlib1g-dev
+TEST_PACKAGES := erlang-common-test erlang-dialyzer erlang-tools erlang-proper-dev libcmocka-dev \
+	clang-format iproute2
+
+C_FILES = $(shell find . -path ./_build -prune -o -name '*.[ch]' -print)
+
+all:
+	$(REBAR3) compile
+
+deps: PACKAGES := $(BUILD_PACKAGES) $(TEST_PACKAGES)
+deps-build: PACKAGES := $(BUILD_PACKAGES)
+
+# Without dpkg this is no Debian, and the compilers will say what they miss.
+deps deps-build:
+	@command -v dpkg-query >/dev/null || exit 0; \
+	installed=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(PACKAGES) 2>/dev/null); \
+	missing=$$(for package in $(PACKAGES); do \
+		echo "$$installed" | grep -qx "$$package installed" || printf ' %s' "$$package"; \
+	done); \
+	test -n "$$missing" || exit 0; \
+	if test "$$(id -u)" -eq 0; then as_root=env; \
+	elif sudo -n true 2>/dev/null; then as_root='sudo -n env'; \
+	else \
+		echo "Some packages are missing. Install them, then try again:" >&2; \
+		echo "  sudo apt-get install --no-install-recommends$$missing" >&2; \
+		exit 1; \
+	fi; \
+	echo "installing$$missing"; \
+	apt_get="$$as_root DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"; \
+	$$apt_get update; \
+	$$apt_get install -y --no-install-recommends $$missing
+
+test: deps
+	@test/run
+
+unit-c:
+	@$(MAKE) -C test/c run
+
+ct:
+	@test/run_ct $(CT_ARGS)
+
+xref:
+	$(REBAR3) xref
+
+dialyzer:
+	$(REBAR3) dialyzer
+
+demo: deps-build all
+	escript examples/demo.escript
+
+bench: deps-build all
+	bench/run $(BENCH_ARGS)
+
+shell-master: NODE := master
+shell-slave: NODE := slave
+
+shell-master shell-slave: deps-build all
+	erl -name $(NODE)@127.0.0.1 -setcookie gen_rpc -config examples/$(NODE) \
+		-pa $(CURDIR)/_build/default/lib/gen_rpc/ebin \
+		-eval '{ok, _} = application:ensure_all_started(gen_rpc).'
+
+format:
+	$(CLANG_FORMAT) -i $(C_FILES)
+
+format-check:
+	$(CLANG_FORMAT) --dry-run --Werror $(C_FILES)
+
+clean:
+	$(MAKE) -C c_src clean
+	$(MAKE) -C test/c clean
+	rm -rf _build/default/lib _build/test _build/test-logs
+
+distclean: clean
+	rm -rf _build ebin rebar.lock rebar3.crashdump erl_crash.dump
+
+.PHONY: all deps deps-build test unit-c ct xref dialyzer demo bench shell-master shell-slave format format-check \
+	clean distclean
+# Prerequisites such as `deps-build all` depend on their order.
+.NOTPARALLEL:

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Life of a connection: connecting or accepted, open, down. Going down closes the socket at once;
+ * the port lives until its owner closes it, because a driver that ends its own port pulls the
+ * ground from under the callback that does so.
+ */
+#include "drv_conn.h"
+
+#include <mbedtls/platform_util.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "drv_args.h"
+#include "drv_conn_impl.h"
+#include "drv_mem.h"
+#include "drv_term.h"
+#include "gr_wire.h"
+
+/* Callers answered in one callback when a connection is lost, some 300 ns each. */
+#define DRAIN_BUDGET ((size_t)1000)
+
+/* Of the session's configuration: everything but the timeout of the connect before it. */
+typedef struct conn_config {
+    gr_session_config session;
+    drv_keepalive keepalive;
+} conn_config;
+
+static int read_config(const drv_conn *c, const uint8_t *buf, size_t size, conn_config *out)
+{
+    drv_args a = drv_args_of(buf, size);
+    gr_session_config *s = &out->session;
+    memset(out, 0, sizeof *out);
+    s->auth.role = c->server ? GR_SERVER : GR_CLIENT;
+    s->auth_timeout = drv_args_time(&a);
+    s->send_timeout = drv_args_time(&a);
+    s->keepalive_interval = drv_args_time(&a);
+    s->idle_timeout = drv_args_time(&a);
+    s->output_limit = drv_args_u64(&a);
+    s->auth.max_message = drv_args_u64(&a);
+    out->keepalive.idle = drv_args_u32(&a);
+    out->keepalive.interval = drv_args_u32(&a);
+    out->keepalive.count = drv_args_u32(&a);
+    s->auth.name = drv_args_str(&a);
+    s->auth.target = drv_args_str(&a);
+    s->auth.cookie = drv_args_str(&a);
+    s->now = drv_now();
+    return drv_args_done(&a) ? GR_OK : GR_ESTATE;
+}
+
+static void forget_config(drv_conn *c)
+{
+    if (!c->config)
+        return;
+    mbedtls_platform_zeroize(c->config, c->config_size);
+    driver_free(c->config);
+    c->config = NULL;
+}
+
+int drv_conn_open(drv_conn *c, const uint8_t *buf, size_t size)
+{
+    conn_config cfg;
+    int rc = read_config(c, buf, size, &cfg);
+    if (rc != GR_OK)
+        return rc;
+    if (getrandom(cfg.session.auth.nonce, GR_NONCE_SIZE, 0) != (ssize_t)GR_NONCE_SIZE)
+        return GR_ECRYPTO;
+    if (drv_sock_tune(c->fd, &cfg.keepalive) < 0)
+        return GR_EEOF; /* the kernel refuses options of a socket whose peer is gone */
+    rc = gr_session_new(&c->session, &drv_mem, &drv_blobs, &cfg.session);
+    if (rc != GR_OK)
+        return rc;
+    forget_config(c);
+    c->output_limit = cfg.session.output_limit;
+    c->state = DRV_CONN_OPEN;
+    return GR_OK;
+}
+
+static drv_conn *conn_new(drv_port *p, int fd)
+{
+    drv_conn *c = driver_alloc(sizeof *c);
+    if (!c)
+        return NULL;
+    memset(c, 0, sizeof *c);
+    c->port = p;
+    c->fd = fd;
+    c->armed = c->connect_deadline = GR_FOREVER;
+    c->reason = drv_atom_error(GR_EEOF);
+    p->conn = c;
+    p->kind = DRV_KIND_CONN;
+    return c;
+}
+
+drv_conn *drv_conn_accepted(drv_port *p, int fd, drv_quota *quota)
+{
+    drv_conn *c = conn_new(p, fd);
+    if (!c)
+        return NULL;
+    c->state = DRV_CONN_ACCEPTED;
+    c->quota = quota;
+    c->server = 1;
+    return c;
+}
+
+void drv_conn_disown(drv_conn *c)
+{
+    driver_free(c);
+}
+
+static void close_socket(drv_conn *c)
+{
+    if (c->fd < 0)
+        return;
+    driver_cancel_timer(c->port->ix);
+    driver_select(c->port->ix, (ErlDrvEvent)(intptr_t)c->fd, ERL_DRV_USE, 0);
+    c->fd = -1;
+    drv_quota_leave(c->quota);
+    c->quota = NULL;
+}
+
+void drv_conn_down(drv_conn *c, ErlDrvTermData reason)
+{
+    if (c->state == DRV_CONN_DOWN)
+        return;
+    c->state = DRV_CONN_DOWN;
+    c->reason = reason;
+    close_socket(c);
+    drv_tell_atom(c->port->id, DRV_ATOM_DOWN, reason);
+}
+
+/* A refused stranger gets the refusal in one write, if the socket takes it. */
+static void write_refusal(const drv_conn *c)
+{
+    gr_iov v;
+    if (c->fd >= 0 && c->session && gr_session_peek(c->session, &v, 1) == 1)
+        (void)!send(c->fd, v.data, v.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void drv_conn_fail(drv_conn *c, int rc)
+{
+    if (rc == GR_ECOOKIE || rc == GR_EWRONGNODE)
+        write_refusal(c);
+    drv_conn_down(c, drv_atom_error(rc));
+}
+
+int drv_conn_drain(drv_conn *c, size_t budget)
+{
+    gr_call *call = NULL;
+    while (c->session && budget-- && (call = gr_session_take(c->session)) != NULL) {
+        drv_atom kind = gr_session_was_sent(c->session, call) ? DRV_ATOM_LOST : DRV_ATOM_UNSENT;
+        drv_answer_error(c->port->id, call, kind, c->reason);
+        gr_session_free_call(c->session, call);
+    }
+    return call != NULL;
+}
+
+void drv_conn_stop(drv_conn *c)
+{
+    close_socket(c);
+    while (drv_conn_drain(c, SIZE_MAX))
+        ;
+    gr_session_free(c->session);
+    forget_config(c);
+    driver_free(c);
+}
+
+/* ---- commands ---- */
+
+ErlDrvSSizeT drv_conn_connect(drv_port *p, const char *buf, size_t size, drv_result *r)
+{
+    drv_args a = drv_args_of(buf, size);
+    drv_addr addr;
+    socklen_t addr_size = drv_args_addr(&a, &addr);
+    uint64_t timeout = drv_args_time(&a);
+    if (a.short_of || !addr_size || p->kind != DRV_KIND_NEW)
+        return -1;
+    drv_conn *c = conn_new(p, -1);
+    if (!c)
+        return drv_result_name(r, "enomem");
+    c->config_size = (size_t)(a.end - a.at);
+    c->config = driver_alloc(c->config_size + 1);
+    if (!c->config)
+        return drv_result_name(r, "enomem");
+    memcpy(c->config, a.at, c->config_size);
+    int fd = drv_sock_connect(&addr, addr_size);
+    if (fd < 0)
+        return drv_result_name(r, erl_errno_id(-fd));
+    c->fd = fd;
+    uint64_t now = drv_now();
+    c->connect_deadline = timeout == GR_FOREVER ? GR_FOREVER : now + timeout;
+    /* A socket that is connected already is writable at once. */
+    drv_io_select(c, ERL_DRV_WRITE, 1);
+    if (c->connect_deadline != GR_FOREVER) {
+        c->armed = c->connect_deadline;
+        driver_set_timer(p->ix, (unsigned long)timeout);
+    }
+    return drv_result_none();
+}
+
+static ErlDrvSSizeT do_handshake(drv_conn *c, const char *buf, size_t size)
+{
+    if (c->state != DRV_CONN_ACCEPTED)
+        return -1;
+    int rc = drv_conn_open(c, (const uint8_t *)buf, size);
+    if (rc == GR_ESTATE)
+        return -1;
+    if (rc != GR_OK)
+        drv_conn_fail(c, rc);
+    else
+        drv_io_settle(c);
+    return drv_result_none();
+}
+
+static ErlDrvSSizeT do_close(drv_conn *c, const char *buf, size_t size, drv_result *r)
+{
+    drv_args a = drv_args_of(buf, size);
+    uint64_t linger = drv_args_time(&a);
+    int only_idle = drv_args_u8(&a);
+    if (!drv_args_done(&a))
+        return -1;
+    if (c->state == DRV_CONN_DOWN)
+        return drv_result_status(r, DRV_ST_DOWN);
+    int rc = c->session ? gr_session_close(c->session, linger, only_idle) : GR_ESTATE;
+    if (rc == GR_EBUSY)
+        return drv_result_status(r, DRV_ST_BUSY);
+    if (GR_IS_FATAL(rc))
+        drv_conn_fail(c, rc);
+    else if (rc != GR_OK)
+        return drv_result_status(r, DRV_ST_CLOSING);
+    else
+        drv_io_settle(c);
+    return drv_result_none();
+}
+
+static ErlDrvSSizeT do_cancel(drv_conn *c, const char *buf, size_t size, drv_result *r)
+{
+    drv_args a = drv_args_of(buf, size);
+    uint64_t id = drv_args_u64(&a);
+    if (!drv_args_done(&a))
+        return -1;
+    int rc = c->session ? gr_session_cancel(c->session, id) : GR_ENOENT;
+    return drv_result_status(r, rc == GR_OK ? DRV_ST_YES : DRV_ST_NO);
+}
+
+#define INFO_COUNTERS 9
+#define INFO_SIZE (2 + INFO_COUNTERS * 8 + 3 * 4)
+
+static ErlDrvSSizeT do_info(const drv_conn *c, drv_result *r)
+{
+    gr_session_stats st;
+    drv_keepalive k;
+    uint8_t out[INFO_SIZE] = {(uint8_t)c->state, (uint8_t)(c->server != 0)};
+    memset(&st, 0, sizeof st);
+    memset(&k, 0, sizeof k);
+    if (c->session)
+        gr_session_stats_get(c->session, &st);
+    if (c->fd >= 0)
+        drv_sock_keepalive(c->fd, &k);
+    const uint64_t counters[INFO_COUNTERS] = {st.calls,     st.served,   st.waiting,
+                                              st.output,    st.bytes_in, st.bytes_out,
+                                              st.frames_in, st.frames_out, st.late};
+    uint8_t *at = out + 2;
+    for (size_t i = 0; i < INFO_COUNTERS; i++, at += 8)
+        gr_put64(at, counters[i]);
+    gr_put32(at, k.idle);
+    gr_put32(at + 4, k.interval);
+    gr_put32(at + 8, k.count);
+    return drv_result_bytes(r, out, sizeof out);
+}
+
+static ErlDrvSSizeT do_settle(drv_conn *c)
+{
+    if (c->state != DRV_CONN_OPEN)
+        return drv_result_none();
+    gr_session_clock(c->session, drv_now());
+    drv_io_settle(c);
+    return drv_result_none();
+}
+
+ErlDrvSSizeT drv_conn_control(drv_conn *c, unsigned cmd, const char *buf, size_t size,
+                              drv_result *r)
+{
+    switch (cmd) {
+    case DRV_CMD_CALL:
+    case DRV_CMD_CAST:
+    case DRV_CMD_REPLY:
+    case DRV_CMD_ADMIT:
+        if (c->state == DRV_CONN_OPEN)
+            return drv_submit(c, cmd, buf, size, r);
+        return drv_result_status(r, DRV_ST_DOWN);
+    case DRV_CMD_FLUSH:
+        c->flush_pending = 0;
+        return do_settle(c);
+    case DRV_CMD_CREDIT:
+        if (c->undelivered)
+            c->undelivered--;
+        return c->reading ? drv_result_none() : do_settle(c);
+    case DRV_CMD_ACTIVATE:
+        if (c->state == DRV_CONN_DOWN)
+            return drv_result_status(r, DRV_ST_DOWN);
+        c->active = 1;
+        return do_settle(c);
+    case DRV_CMD_CANCEL:
+        return do_cancel(c, buf, size, r);
+    case DRV_CMD_CLOSE:
+        return do_close(c, buf, size, r);
+    case DRV_CMD_DRAIN:
+        return drv_result_status(r, drv_conn_drain(c, DRAIN_BUDGET) ? DRV_ST_YES : DRV_ST_NO);
+    case DRV_CMD_INFO:
+        return do_info(c, r);
+    case DRV_CMD_HANDSHAKE:
+        return do_handshake(c, buf, size);
+    default:
+        return -1;
+    }
+}

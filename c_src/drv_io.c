@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Socket side of a connection. What can hurt: drv_conn_down may be the end of any step here, so
+ * whoever goes on after one asks whether the connection is still open.
+ */
+#include <errno.h>
+#include <sys/uio.h>
+
+#include "drv_conn_impl.h"
+#include "drv_mem.h"
+#include "drv_term.h"
+
+/* Bytes moved in one callback each way: some 100 us of copying. */
+#define READ_BUDGET ((size_t)512 * 1024)
+#define WRITE_BUDGET ((size_t)512 * 1024)
+
+/* Stretches in one writev. */
+#define WRITE_IOV 32
+
+/* Output that is written without waiting for company: a write of this size costs mostly copying. */
+#define WRITE_AT_ONCE ((size_t)64 * 1024)
+
+/* Messages of requests on their way to the acceptor; it takes one while the next is filled. */
+#define UNDELIVERED_MAX 4
+
+static ErlDrvEvent event_of(const drv_conn *c)
+{
+    return (ErlDrvEvent)(intptr_t)c->fd;
+}
+
+void drv_io_select(drv_conn *c, int mode, int on)
+{
+    int *now = mode == ERL_DRV_READ ? &c->reading : &c->writing;
+    if (*now == on)
+        return;
+    *now = on;
+    driver_select(c->port->ix, event_of(c), on ? mode | ERL_DRV_USE : mode, on);
+}
+
+/* ---- events ---- */
+
+/* The accepting side takes requests only as fast as they are started and their replies leave. */
+static int may_deliver(const drv_conn *c)
+{
+    if (!c->server || !gr_session_is_up(c->session))
+        return 1;
+    return c->active && c->undelivered < UNDELIVERED_MAX &&
+           gr_session_output(c->session) < c->output_limit;
+}
+
+static void add_request(drv_request *r, const gr_event *ev)
+{
+    r->id = ev->type == GR_EV_REQUEST ? ev->id : 0;
+    r->data = ev->data;
+    r->size = ev->size;
+    r->bin = ev->blob.owner;
+}
+
+static void answer(drv_conn *c, gr_event *ev)
+{
+    ErlDrvTermData id = c->port->id;
+    if (ev->type == GR_EV_REPLY)
+        drv_answer_body(id, ev->call, ev);
+    else if (ev->type == GR_EV_TOOBIG)
+        drv_answer_too_big(id, ev->call, ev->too_big_size, ev->too_big_limit);
+    else
+        drv_answer_ready(id, ev->call);
+    if (ev->blob.owner)
+        drv_blobs.unref(drv_blobs.ctx, ev->blob.owner);
+    gr_session_free_call(c->session, ev->call);
+}
+
+static void on_event(drv_conn *c, gr_event *ev)
+{
+    ErlDrvTermData id = c->port->id;
+    switch (ev->type) {
+    case GR_EV_UP:
+        drv_tell_up(id, gr_session_peer(c->session));
+        break;
+    case GR_EV_BYE:
+        drv_tell(id, DRV_ATOM_BYE);
+        break;
+    case GR_EV_IDLE:
+        drv_tell(id, DRV_ATOM_IDLE);
+        break;
+    case GR_EV_END:
+        drv_conn_down(c, drv_atom_term(DRV_ATOM_NORMAL));
+        break;
+    default:
+        answer(c, ev);
+    }
+}
+
+/* Takes events until there are none, a batch is full, or the acceptor has enough. */
+static int pump_batch(drv_conn *c)
+{
+    drv_request batch[DRV_BATCH_MAX];
+    size_t n = 0;
+    int rc = GR_NONE;
+    gr_event ev;
+    while (n < DRV_BATCH_MAX && c->state == DRV_CONN_OPEN && may_deliver(c) &&
+           (rc = gr_session_event(c->session, &ev)) == GR_OK) {
+        if (ev.type == GR_EV_REQUEST || ev.type == GR_EV_CAST)
+            add_request(&batch[n++], &ev);
+        else
+            on_event(c, &ev);
+    }
+    if (n) {
+        c->undelivered++;
+        drv_tell_requests(c->port->id, batch, n);
+    }
+    if (GR_IS_FATAL(rc))
+        drv_conn_fail(c, rc);
+    return n == DRV_BATCH_MAX;
+}
+
+static void pump(drv_conn *c)
+{
+    while (c->state == DRV_CONN_OPEN && pump_batch(c))
+        ;
+}
+
+/* ---- writing ---- */
+
+static size_t peek_output(const drv_conn *c, struct iovec *iov, size_t budget)
+{
+    gr_iov v[WRITE_IOV];
+    size_t n = gr_session_peek(c->session, v, WRITE_IOV);
+    size_t used = 0;
+    for (; used < n && budget; used++) {
+        iov[used].iov_base = v[used].data;
+        iov[used].iov_len = v[used].size < budget ? v[used].size : budget;
+        budget -= iov[used].iov_len;
+    }
+    return used;
+}
+
+/* 0: all that the budget allows is written; else the errno, EAGAIN included. */
+static int write_some(drv_conn *c)
+{
+    size_t budget = WRITE_BUDGET;
+    while (budget && gr_session_output(c->session)) {
+        struct iovec iov[WRITE_IOV];
+        size_t n = peek_output(c, iov, budget);
+        ssize_t w = writev(c->fd, iov, (int)n);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w < 0)
+            return errno;
+        gr_session_consume(c->session, (size_t)w);
+        budget -= (size_t)w;
+    }
+    return 0;
+}
+
+static void flush(drv_conn *c)
+{
+    int error = write_some(c);
+    if (error && error != EAGAIN && error != EWOULDBLOCK) {
+        drv_conn_down(c, drv_atom_errno(error));
+        return;
+    }
+    drv_io_select(c, ERL_DRV_WRITE, gr_session_output(c->session) != 0);
+}
+
+/* ---- time ---- */
+
+static void arm(drv_conn *c)
+{
+    uint64_t due = c->session ? gr_session_due(c->session) : c->connect_deadline;
+    if (due >= c->armed)
+        return;
+    uint64_t now = drv_now();
+    c->armed = due;
+    driver_set_timer(c->port->ix, (unsigned long)(due > now ? due - now : 0));
+}
+
+void drv_io_settle(drv_conn *c)
+{
+    pump(c);
+    if (c->state == DRV_CONN_OPEN && !c->flush_pending && !c->writing)
+        flush(c);
+    if (c->state == DRV_CONN_OPEN)
+        pump(c);
+    if (c->state != DRV_CONN_OPEN)
+        return;
+    if (gr_session_output(c->session) && !c->flush_pending)
+        drv_io_select(c, ERL_DRV_WRITE, 1);
+    drv_io_select(c, ERL_DRV_READ, !c->eof && may_deliver(c));
+    arm(c);
+}
+
+/*
+ * A lone caller gains nothing by waiting. With more of them under way the owner's flush comes
+ * after all that is runnable before it, so load makes batches.
+ */
+static int wants_company(const drv_conn *c)
+{
+    gr_session_stats st;
+    if (gr_session_output(c->session) >= WRITE_AT_ONCE)
+        return 0;
+    gr_session_stats_get(c->session, &st);
+    return c->server ? st.served > 0 : st.calls != 1;
+}
+
+void drv_io_submitted(drv_conn *c)
+{
+    if (!c->writing && !c->flush_pending) {
+        if (wants_company(c)) {
+            c->flush_pending = 1;
+            drv_tell(c->port->id, DRV_ATOM_FLUSH);
+        } else {
+            drv_io_settle(c);
+            return;
+        }
+    } else if (!c->writing && gr_session_output(c->session) >= WRITE_AT_ONCE) {
+        c->flush_pending = 0;
+        drv_io_settle(c);
+        return;
+    }
+    arm(c);
+}
+
+/* ---- callbacks ---- */
+
+/* Bytes read; 0 at the end; -1 when there is nothing now or the connection is down. */
+static ssize_t read_some(drv_conn *c, size_t budget, int *drained)
+{
+    gr_iov v[2];
+    struct iovec iov[2];
+    size_t n;
+    size_t room = 0;
+    int rc = gr_session_space(c->session, v, &n);
+    if (rc != GR_OK) {
+        drv_conn_fail(c, rc);
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        iov[i].iov_base = v[i].data;
+        iov[i].iov_len = v[i].size < budget ? v[i].size : budget;
+        room += iov[i].iov_len;
+        if (iov[i].iov_len < v[i].size)
+            n = i + 1; /* the second stretch comes behind all of the first */
+    }
+    ssize_t got;
+    do
+        got = readv(c->fd, iov, (int)n);
+    while (got < 0 && errno == EINTR);
+    if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+        drv_conn_down(c, drv_atom_errno(errno));
+    *drained = got < (ssize_t)room;
+    return got;
+}
+
+void drv_conn_readable(drv_conn *c)
+{
+    if (c->state != DRV_CONN_OPEN)
+        return;
+    gr_session_clock(c->session, drv_now());
+    size_t budget = READ_BUDGET;
+    int drained = 0;
+    while (c->state == DRV_CONN_OPEN && budget && !drained && may_deliver(c)) {
+        ssize_t got = read_some(c, budget, &drained);
+        if (got > 0) {
+            gr_session_filled(c->session, (size_t)got);
+            budget -= (size_t)got;
+        } else if (got == 0) {
+            gr_session_eof(c->session);
+            c->eof = 1;
+        }
+        pump(c);
+    }
+    if (c->state == DRV_CONN_OPEN)
+        drv_io_settle(c);
+}
+
+void drv_conn_writable(drv_conn *c)
+{
+    if (c->state == DRV_CONN_CONNECTING) {
+        int rc = drv_sock_connected(c->fd);
+        if (rc < 0) {
+            drv_conn_down(c, drv_atom_errno(-rc));
+            return;
+        }
+        rc = drv_conn_open(c, c->config, c->config_size);
+        if (rc != GR_OK) {
+            drv_conn_fail(c, rc);
+            return;
+        }
+    }
+    if (c->state != DRV_CONN_OPEN)
+        return;
+    gr_session_clock(c->session, drv_now());
+    c->flush_pending = 0;
+    flush(c);
+    if (c->state == DRV_CONN_OPEN)
+        drv_io_settle(c);
+}
+
+void drv_conn_timeout(drv_conn *c)
+{
+    c->armed = GR_FOREVER;
+    uint64_t now = drv_now();
+    if (c->state == DRV_CONN_CONNECTING) {
+        if (c->connect_deadline <= now)
+            drv_conn_down(c, drv_atom_term(DRV_ATOM_CONNECT_TIMEOUT));
+        else
+            arm(c);
+        return;
+    }
+    if (c->state != DRV_CONN_OPEN)
+        return;
+    gr_session_clock(c->session, now);
+    int rc = gr_session_tick(c->session);
+    if (rc != GR_OK)
+        drv_conn_fail(c, rc);
+    else
+        drv_io_settle(c);
+}

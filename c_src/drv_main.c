@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Driver entry: each callback is a cast and a call into the connection or the listener. */
+#include <erl_driver.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "drv_conn.h"
+#include "drv_listener.h"
+#include "drv_port.h"
+#include "drv_term.h"
+
+uint64_t drv_now(void)
+{
+    /* The VM's monotonic time starts far below zero. */
+    return (uint64_t)erl_drv_monotonic_time(ERL_DRV_MSEC) ^ UINT64_C(1) << 63;
+}
+
+drv_port *drv_port_new(void)
+{
+    drv_port *p = driver_alloc(sizeof *p);
+    if (p)
+        memset(p, 0, sizeof *p);
+    return p;
+}
+
+static int drv_init(void)
+{
+    drv_term_init();
+    return 0;
+}
+
+static ErlDrvData drv_start(ErlDrvPort ix, char *command)
+{
+    if (strcmp(command, DRV_NAME " " DRV_VERSION) != 0)
+        return ERL_DRV_ERROR_BADARG;
+    drv_port *p = drv_port_new();
+    if (!p)
+        return ERL_DRV_ERROR_GENERAL;
+    p->ix = ix;
+    p->id = driver_mk_port(ix);
+    return (ErlDrvData)p;
+}
+
+static void drv_stop(ErlDrvData data)
+{
+    drv_port *p = (drv_port *)data;
+    if (p->conn)
+        drv_conn_stop(p->conn);
+    if (p->listener)
+        drv_listener_close(p->listener);
+    driver_free(p);
+}
+
+static ErlDrvSSizeT drv_control(ErlDrvData data, unsigned int cmd, char *buf, ErlDrvSizeT size,
+                                char **rbuf, ErlDrvSizeT room)
+{
+    drv_port *p = (drv_port *)data;
+    drv_result r = {rbuf, room};
+    if (p->kind == DRV_KIND_CONN)
+        return drv_conn_control(p->conn, cmd, buf, size, &r);
+    if (cmd == DRV_CMD_CONNECT)
+        return drv_conn_connect(p, buf, size, &r);
+    if (cmd == DRV_CMD_LISTEN)
+        return drv_listener_open(p, buf, size, &r);
+    return -1;
+}
+
+static void drv_outputv(ErlDrvData data, ErlIOVec *ev)
+{
+    drv_port *p = (drv_port *)data;
+    if (p->kind == DRV_KIND_CONN)
+        drv_conn_outputv(p->conn, ev);
+}
+
+static void drv_ready_input(ErlDrvData data, ErlDrvEvent event)
+{
+    drv_port *p = (drv_port *)data;
+    (void)event;
+    if (p->kind == DRV_KIND_CONN)
+        drv_conn_readable(p->conn);
+    else if (p->kind == DRV_KIND_LISTENER)
+        drv_listener_accept(p->listener);
+}
+
+static void drv_ready_output(ErlDrvData data, ErlDrvEvent event)
+{
+    drv_port *p = (drv_port *)data;
+    (void)event;
+    if (p->kind == DRV_KIND_CONN)
+        drv_conn_writable(p->conn);
+}
+
+static void drv_timeout(ErlDrvData data)
+{
+    drv_port *p = (drv_port *)data;
+    if (p->kind == DRV_KIND_CONN)
+        drv_conn_timeout(p->conn);
+    else if (p->kind == DRV_KIND_LISTENER)
+        drv_listener_timeout(p->listener);
+}
+
+/* May run later, on any thread, without the port's lock. */
+static void drv_stop_select(ErlDrvEvent event, void *reserved)
+{
+    (void)reserved;
+    close((int)(intptr_t)event);
+}
+
+static ErlDrvEntry entry = {
+    .init = drv_init,
+    .start = drv_start,
+    .stop = drv_stop,
+    .ready_input = drv_ready_input,
+    .ready_output = drv_ready_output,
+    .driver_name = DRV_NAME,
+    .control = drv_control,
+    .timeout = drv_timeout,
+    .outputv = drv_outputv,
+    .extended_marker = (int)ERL_DRV_EXTENDED_MARKER,
+    .major_version = ERL_DRV_EXTENDED_MAJOR_VERSION,
+    .minor_version = ERL_DRV_EXTENDED_MINOR_VERSION,
+    /* Admission is the session's: the VM's own queue limit would suspend callers without end. */
+    .driver_flags = ERL_DRV_FLAG_USE_PORT_LOCKING | ERL_DRV_FLAG_NO_BUSY_MSGQ,
+    .stop_select = drv_stop_select,
+};
+
+DRIVER_INIT(gen_rpc_drv)
+{
+    return &entry;
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages from Erlang: small ones in a port_control, large ones by reference in a port_command. */
+#include <string.h>
+
+#include "drv_args.h"
+#include "drv_conn_impl.h"
+#include "drv_term.h"
+#include "gr_wire.h"
+
+/* Head of a port_command: command, id, time, tag. A tag holds a reference: node name and 40 bytes. */
+#define HEAD_FIXED 15u
+#define HEAD_MAX (HEAD_FIXED + GR_NAME_MAX + 64u)
+
+/* Pieces of a large message; the VM packs small ones together, so more are rare and joined here. */
+#define PIECES_MAX 64
+
+static gr_submit get_submitter(const drv_conn *c, drv_args *a)
+{
+    gr_submit who;
+    uint64_t now = drv_now();
+    who.id = drv_args_u64(a);
+    uint64_t time = drv_args_time(a);
+    who.deadline = time == GR_FOREVER ? GR_FOREVER : now + time;
+    gr_str tag = drv_args_str(a);
+    who.caller = driver_caller(c->port->ix);
+    who.tag = tag.data;
+    who.tag_size = tag.size;
+    gr_session_clock(c->session, now);
+    return who;
+}
+
+static int queue(drv_conn *c, unsigned cmd, const gr_submit *who, const gr_piece *pieces, size_t n)
+{
+    int rc;
+    if (cmd == DRV_CMD_CALL)
+        return gr_session_call(c->session, who, pieces, n);
+    if (cmd == DRV_CMD_CAST)
+        return gr_session_cast(c->session, pieces, n);
+    rc = gr_session_reply(c->session, who->id, pieces, n);
+    /* The caller has been told, or is gone. Either way the worker is done. */
+    return rc == GR_ETOOBIG || rc == GR_ENOENT ? GR_OK : rc;
+}
+
+static ErlDrvSSizeT result_of(drv_conn *c, int rc, drv_result *r)
+{
+    uint8_t out[9] = {DRV_ST_TOO_BIG};
+    switch (rc) {
+    case GR_OK:
+        return drv_result_none();
+    case GR_EBUSY:
+        return drv_result_status(r, DRV_ST_BUSY);
+    case GR_ECLOSING:
+        return drv_result_status(r, DRV_ST_CLOSING);
+    case GR_ETOOBIG:
+        gr_put64(out + 1, gr_session_limit(c->session));
+        return drv_result_bytes(r, out, sizeof out);
+    default:
+        if (!GR_IS_FATAL(rc))
+            return -1;
+        drv_conn_fail(c, rc);
+        return drv_result_status(r, DRV_ST_DOWN);
+    }
+}
+
+ErlDrvSSizeT drv_submit(drv_conn *c, unsigned cmd, const char *buf, size_t size, drv_result *r)
+{
+    drv_args a = drv_args_of(buf, size);
+    gr_submit who = get_submitter(c, &a);
+    uint64_t asked = cmd == DRV_CMD_ADMIT ? drv_args_u64(&a) : (uint64_t)(a.end - a.at);
+    if (a.short_of)
+        return -1;
+    int rc = gr_session_admit(c->session, &who, asked);
+    if (rc == GR_OK && cmd != DRV_CMD_ADMIT) {
+        gr_piece body = {a.at, (size_t)asked, NULL};
+        rc = queue(c, cmd, &who, &body, 1);
+        if (rc == GR_OK)
+            drv_io_submitted(c);
+    }
+    return result_of(c, rc, r);
+}
+
+/* Whoever sent a large message learns by message what a small one learns by result. */
+static void refuse(drv_conn *c, unsigned cmd, const gr_submit *who, int rc, uint64_t size)
+{
+    if (cmd != DRV_CMD_CALL || rc == GR_EEXIST)
+        return;
+    gr_call *call = driver_alloc(sizeof *call + who->tag_size);
+    if (!call)
+        return;
+    call->caller = who->caller;
+    call->tag_size = who->tag_size;
+    memcpy(call->tag, who->tag, who->tag_size);
+    if (rc == GR_ETOOBIG)
+        drv_answer_too_big(c->port->id, call, size, gr_session_limit(c->session));
+    else
+        drv_answer_error(c->port->id, call, DRV_ATOM_UNSENT, drv_atom_error(rc));
+    driver_free(call);
+}
+
+/* The pieces of ev behind skip bytes; those beyond PIECES_MAX are joined into *joined. */
+static size_t get_pieces(const ErlIOVec *ev, size_t skip, gr_piece *pieces, ErlDrvBinary **joined)
+{
+    size_t n = 0;
+    *joined = NULL;
+    for (int i = 0; i < ev->vsize; i++) {
+        size_t len = ev->iov[i].iov_len;
+        size_t drop = skip < len ? skip : len;
+        skip -= drop;
+        if (len == drop)
+            continue;
+        if (n == PIECES_MAX)
+            return 0;
+        pieces[n].data = (const uint8_t *)ev->iov[i].iov_base + drop;
+        pieces[n].size = len - drop;
+        pieces[n].owner = ev->binv[i];
+        n++;
+    }
+    return n;
+}
+
+/* A message in more pieces than that is joined: it is made of small ones, so this is no large copy. */
+static size_t join_pieces(ErlIOVec *ev, size_t skip, gr_piece *pieces, ErlDrvBinary **joined)
+{
+    ErlDrvBinary *b = driver_alloc_binary(ev->size);
+    if (!b)
+        return 0;
+    driver_vec_to_buf(ev, b->orig_bytes, ev->size);
+    pieces[0].data = (const uint8_t *)b->orig_bytes + skip;
+    pieces[0].size = ev->size - skip;
+    pieces[0].owner = b;
+    *joined = b;
+    return 1;
+}
+
+void drv_conn_outputv(drv_conn *c, ErlIOVec *ev)
+{
+    char head[HEAD_MAX];
+    size_t have = driver_vec_to_buf(ev, head, ev->size < HEAD_MAX ? ev->size : HEAD_MAX);
+    drv_args a = drv_args_of(head, have);
+    unsigned cmd = drv_args_u8(&a);
+    if (c->state != DRV_CONN_OPEN && !c->session)
+        return;
+    gr_submit who = get_submitter(c, &a);
+    if (a.short_of || cmd < DRV_CMD_CALL || cmd > DRV_CMD_REPLY)
+        return;
+    size_t skip = (size_t)(a.at - (const uint8_t *)head);
+    gr_piece pieces[PIECES_MAX];
+    ErlDrvBinary *joined;
+    size_t n = get_pieces(ev, skip, pieces, &joined);
+    if (n == 0 && ev->size > skip)
+        n = join_pieces(ev, skip, pieces, &joined);
+    int rc = GR_ENOMEM;
+    if (c->state != DRV_CONN_OPEN)
+        rc = GR_EEOF;
+    else if (n || ev->size == skip)
+        rc = queue(c, cmd, &who, pieces, n);
+    if (joined)
+        driver_free_binary(joined);
+    if (rc == GR_OK) {
+        drv_io_submitted(c);
+        return;
+    }
+    refuse(c, cmd, &who, rc, ev->size - skip);
+    if (GR_IS_FATAL(rc) && c->state == DRV_CONN_OPEN)
+        drv_conn_fail(c, rc);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Messages that the driver sends. Atoms are made once, in init: driver_mk_atom is not thread-safe.
+ * A receiver that is gone is nobody's error, so nothing here fails.
+ */
+#ifndef DRV_TERM_H
+#define DRV_TERM_H
+
+#include <erl_driver.h>
+
+#include "gr_session.h"
+
+/* Requests in one message to the acceptor. More of them save little and delay the first. */
+#define DRV_BATCH_MAX 128
+
+typedef struct drv_request {
+    uint64_t id; /* 0: a cast */
+    const uint8_t *data;
+    size_t size;
+    ErlDrvBinary *bin; /* holds data if not NULL; given away with the message */
+} drv_request;
+
+typedef enum {
+    DRV_ATOM_UP,
+    DRV_ATOM_DOWN,
+    DRV_ATOM_REQUESTS,
+    DRV_ATOM_FLUSH,
+    DRV_ATOM_IDLE,
+    DRV_ATOM_BYE,
+    DRV_ATOM_NORMAL,
+    DRV_ATOM_ACCEPTED,
+    DRV_ATOM_REFUSED,
+    DRV_ATOM_ACCEPT_ERROR,
+    DRV_ATOM_READY,
+    DRV_ATOM_LOST,
+    DRV_ATOM_UNSENT,
+    DRV_ATOM_TOO_BIG,
+    DRV_ATOM_CLOSING,
+    DRV_ATOM_CONNECT_TIMEOUT,
+    DRV_ATOM_COUNT
+} drv_atom;
+
+void drv_term_init(void);
+
+ErlDrvTermData drv_atom_term(drv_atom a);
+
+/* The atom of a result code of the core, and of an errno. */
+ErlDrvTermData drv_atom_error(int rc);
+ErlDrvTermData drv_atom_errno(int error);
+
+/* To the port's owner: {Port, What}, {Port, What, Arg}, {Port, up, Node, MaxMessage}. */
+void drv_tell(ErlDrvTermData port, drv_atom what);
+void drv_tell_atom(ErlDrvTermData port, drv_atom what, ErlDrvTermData arg);
+void drv_tell_count(ErlDrvTermData port, drv_atom what, uint64_t n);
+void drv_tell_up(ErlDrvTermData port, const gr_peer *peer);
+
+/* {Port, accepted, Child, Address}. */
+void drv_tell_accepted(ErlDrvTermData port, ErlDrvTermData child, const uint8_t *addr, size_t size);
+
+/* {Port, requests, [{Id, Body}]}. Drops the references that the batch holds. */
+void drv_tell_requests(ErlDrvTermData port, drv_request *batch, size_t count);
+
+/* To a caller: {Ref, Body}, {Ref, ready}, {Ref, {Kind, Reason}}, {Ref, {too_big, Size, Limit}}. */
+void drv_answer_body(ErlDrvTermData port, const gr_call *c, const gr_event *ev);
+void drv_answer_ready(ErlDrvTermData port, const gr_call *c);
+void drv_answer_error(ErlDrvTermData port, const gr_call *c, drv_atom kind, ErlDrvTermData reason);
+void drv_answer_too_big(ErlDrvTermData port, const gr_call *c, uint64_t size, uint64_t limit);
+
+#endif

@@ -1,0 +1,87 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc RPC between BEAM nodes that stays off the distribution channel.
+%%
+%% The functions have the names, arguments and results of OTP's `rpc'. A destination is a node, or
+%% `{Node, Key}' with any term as the key: each of these has a connection of its own, made when it
+%% is first used. Time limits are in milliseconds.
+-module(gen_rpc).
+
+-export([call/3, call/4, call/5, call/6]).
+-export([cast/3, cast/4, cast/5]).
+-export([nodes/0]).
+
+-type dest() :: node() | {node(), Key :: term()}.
+%% A node, or one of several connections to it.
+
+-type call_error() :: {badrpc, nodedown}          % not reachable: nothing was sent
+                    | {badrpc, timeout}           % no result within the time limit
+                    | {badrpc, invalid_cookie}
+                    | {badrpc, {'EXIT', term()}}  % how the function failed
+                    | {badrpc, {message_too_big, Size :: pos_integer(), Limit :: pos_integer()}}
+                    | {badtcp, term()}.           % lost after sending: it may have run
+-export_type([dest/0, call_error/0]).
+
+-define(IS_TIMEOUT(T), (T =:= infinity orelse (is_integer(T) andalso T >= 0
+                                               andalso T =< 16#FFFFFFFE))).
+
+%% @equiv call(Dest, Module, Function, [])
+-spec call(dest(), module(), atom()) -> term() | call_error().
+call(Dest, Module, Function) ->
+    call(Dest, Module, Function, []).
+
+%% @doc Calls a function on another node, with the time limits of the settings
+%% `call_receive_timeout' and `send_timeout'.
+%% @see call/6
+-spec call(dest(), module(), atom(), [term()]) -> term() | call_error().
+call(Dest, Module, Function, Args) ->
+    call(Dest, Module, Function, Args, gen_rpc_config:get(call_receive_timeout)).
+
+%% @equiv call(Dest, Module, Function, Args, ReceiveTimeout, SendTimeout)
+-spec call(dest(), module(), atom(), [term()], timeout()) -> term() | call_error().
+call(Dest, Module, Function, Args, ReceiveTimeout) ->
+    call(Dest, Module, Function, Args, ReceiveTimeout, gen_rpc_config:get(send_timeout)).
+
+%% @doc Calls a function on another node and waits for its result.
+%%
+%% Returns what the function returns or throws, or what {@link call_error()} lists. ReceiveTimeout
+%% is the limit for everything, connecting included; SendTimeout that for waiting until an
+%% overloaded connection takes the request (`{badtcp, send_timeout}'). The function goes on when the
+%% caller's time is up. Arguments of a wrong type raise `badarg'.
+-spec call(dest(), module(), atom(), [term()], timeout(), timeout()) -> term() | call_error().
+call(Dest, Module, Function, Args, ReceiveTimeout, SendTimeout)
+  when is_atom(Module), is_atom(Function), is_list(Args),
+       ?IS_TIMEOUT(ReceiveTimeout), ?IS_TIMEOUT(SendTimeout) ->
+    ok = check(Dest),
+    gen_rpc_request:call(Dest, Module, Function, Args, ReceiveTimeout, SendTimeout);
+call(_Dest, _Module, _Function, _Args, _ReceiveTimeout, _SendTimeout) ->
+    error(badarg).
+
+%% @equiv cast(Dest, Module, Function, [])
+-spec cast(dest(), module(), atom()) -> true.
+cast(Dest, Module, Function) ->
+    cast(Dest, Module, Function, []).
+
+%% @equiv cast(Dest, Module, Function, Args, SendTimeout)
+-spec cast(dest(), module(), atom(), [term()]) -> true.
+cast(Dest, Module, Function, Args) ->
+    cast(Dest, Module, Function, Args, gen_rpc_config:get(send_timeout)).
+
+%% @doc Runs a function on another node and does not wait for it. Always `true': a cast that can't be
+%% sent within SendTimeout, connecting included, is dropped and logged, as is the failure of the
+%% function on the other side. Arguments of a wrong type raise `badarg'.
+-spec cast(dest(), module(), atom(), [term()], timeout()) -> true.
+cast(Dest, Module, Function, Args, SendTimeout)
+  when is_atom(Module), is_atom(Function), is_list(Args), ?IS_TIMEOUT(SendTimeout) ->
+    ok = check(Dest),
+    gen_rpc_request:cast(Dest, Module, Function, Args, SendTimeout);
+cast(_Dest, _Module, _Function, _Args, _SendTimeout) ->
+    error(badarg).
+
+%% @doc The nodes that this one has an authenticated outgoing connection to, sorted.
+-spec nodes() -> [node()].
+nodes() ->
+    gen_rpc_registry:nodes().
+
+check(Node) when is_atom(Node) -> ok;
+check({Node, _Key}) when is_atom(Node) -> ok;
+check(_) -> error(badarg).

@@ -1,0 +1,21 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Application callback. The settings are read and checked here, once: a wrong one stops the start.
+-module(gen_rpc_app).
+
+-behaviour(application).
+
+-export([start/2, stop/1]).
+
+-spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
+start(_Type, _Args) ->
+    case gen_rpc_config:load(application:get_all_env(gen_rpc)) of
+        ok ->
+            gen_rpc_sup:start_link();
+        {error, Reason} ->
+            gen_rpc_log:error(#{what => "invalid setting", reason => gen_rpc_config:format(Reason)}),
+            {error, Reason}
+    end.
+
+-spec stop(term()) -> ok.
+stop(_State) ->
+    gen_rpc_config:unload().

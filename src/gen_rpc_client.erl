@@ -1,0 +1,176 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Client: owns the port of one outgoing connection. It resolves the name, connects, tells those who
+%% wait, writes batches when the driver asks, and says goodbye. No call passes through it.
+-module(gen_rpc_client).
+
+-behaviour(gen_server).
+
+-export([start_link/1, connect/1, await/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-record(state, {dest :: gen_rpc:dest(),
+                phase = new :: new | connecting | up | closing,
+                port :: port() | undefined,
+                addresses = [] :: [{inet:ip_address(), inet:port_number()}], % not yet tried
+                waiting = [] :: [gen_server:from()]}).
+
+-type state() :: #state{}.
+
+-spec start_link(gen_rpc:dest()) -> gen_server:start_ret().
+start_link(Dest) ->
+    gen_server:start_link(?MODULE, Dest, []).
+
+%% Sets a new client to work. By its starter, once it is in the registry.
+-spec connect(pid()) -> ok.
+connect(Client) ->
+    gen_server:cast(Client, connect).
+
+%% Waits until the connection is up. `gone': it has been, or says goodbye; ask the dispatcher again.
+-spec await(pid(), timeout()) -> {ok, port()} | {error, atom()} | gone | timeout.
+await(Client, Timeout) ->
+    try
+        gen_server:call(Client, await, Timeout)
+    catch
+        exit:{timeout, _} -> timeout;
+        exit:_ -> gone
+    end.
+
+-spec init(gen_rpc:dest()) -> {ok, state()}.
+init(Dest) ->
+    _ = process_flag(trap_exit, true),
+    {ok, #state{dest = Dest}}.
+
+-spec handle_call(term(), gen_server:from(), state()) ->
+          {reply, term(), state()} | {noreply, state()}.
+handle_call(await, _From, #state{phase = up, port = Port} = State) ->
+    {reply, {ok, Port}, State};
+handle_call(await, _From, #state{phase = closing} = State) ->
+    {reply, gone, State};
+handle_call(await, From, #state{waiting = Waiting} = State) ->
+    {noreply, State#state{waiting = [From | Waiting]}};
+handle_call(_Request, _From, State) ->
+    gen_rpc_log:stray(call),
+    {reply, {error, unknown_call}, State}.
+
+-spec handle_cast(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
+handle_cast(connect, #state{phase = new, dest = Dest} = State) ->
+    {tcp, PortNumber} = gen_rpc_config:target(gen_rpc_dest:node(Dest)),
+    case resolve(Dest) of
+        {ok, Addresses} ->
+            try_next(State#state{phase = connecting,
+                                 addresses = [{A, PortNumber} || A <- Addresses]}, nxdomain);
+        {error, Reason} ->
+            give_up(State, Reason)
+    end;
+handle_cast(_Request, State) ->
+    gen_rpc_log:stray(cast),
+    {noreply, State}.
+
+-spec handle_info(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
+handle_info({Port, flush}, #state{port = Port} = State) ->
+    ok = gen_rpc_port:flush(Port),
+    {noreply, State};
+handle_info({Port, up, _Peer, _Limit}, #state{port = Port, phase = connecting} = State) ->
+    ok = gen_rpc_registry:up(State#state.dest, self(), Port),
+    tell(State, {ok, Port}),
+    {noreply, State#state{phase = up, addresses = [], waiting = []}};
+handle_info({Port, down, Reason}, #state{port = Port} = State) ->
+    down(State, Reason);
+handle_info({Port, idle}, #state{port = Port, phase = up} = State) ->
+    close_if_idle(State);
+handle_info({Port, idle}, #state{port = Port} = State) ->
+    {noreply, State};
+handle_info({Port, bye}, #state{port = Port} = State) ->
+    ok = gen_rpc_registry:remove(State#state.dest, self()),
+    {noreply, State#state{phase = closing}};
+handle_info({'EXIT', Port, _Reason}, #state{port = Port} = State) ->
+    {stop, normal, lost(State#state{port = undefined}, port_closed)};
+handle_info({'EXIT', _Other, _Reason}, State) ->
+    {noreply, State};
+handle_info(_Message, State) ->
+    gen_rpc_log:stray(message),
+    {noreply, State}.
+
+-spec terminate(term(), state()) -> ok.
+terminate(_Reason, State) ->
+    ok = gen_rpc_registry:remove(State#state.dest, self()),
+    tell(State, gone),
+    case State#state.port of
+        undefined ->
+            ok;
+        Port ->
+            ok = gen_rpc_port:flush(Port),
+            gen_rpc_port:close(Port)
+    end.
+
+%%% Connecting
+
+resolve(Dest) ->
+    case gen_rpc_dest:host(gen_rpc_dest:node(Dest)) of
+        {ok, Host} -> inet:getaddrs(Host, inet);
+        none -> {error, no_host_in_node_name}
+    end.
+
+try_next(#state{addresses = []} = State, Reason) ->
+    give_up(State, Reason);
+try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
+    State = State0#state{addresses = Rest},
+    case gen_rpc_config:connection(client) of
+        none ->
+            give_up(State, no_cookie);
+        {ok, Connection} ->
+            Target = atom_to_binary(gen_rpc_dest:node(Dest)),
+            Port = gen_rpc_port:open(),
+            Timeout = gen_rpc_config:get(connect_timeout),
+            case gen_rpc_port:connect(Port, Address, Timeout, Connection#{target => Target}) of
+                ok ->
+                    {noreply, State#state{port = Port}};
+                {error, Reason} ->
+                    ok = gen_rpc_port:close(Port),
+                    try_next(State, Reason)
+            end
+    end.
+
+give_up(State, Reason) ->
+    gen_rpc_log:warning(#{what => "cannot connect",
+                          node => gen_rpc_dest:node(State#state.dest),
+                          reason => Reason}),
+    %% Out of the registry first: who hears of the failure and calls again gets a new attempt.
+    ok = gen_rpc_registry:remove(State#state.dest, self()),
+    tell(State, {error, Reason}),
+    {stop, normal, State#state{waiting = []}}.
+
+tell(#state{waiting = Waiting}, Message) ->
+    lists:foreach(fun(From) -> gen_server:reply(From, Message) end, Waiting).
+
+%%% Closing
+
+down(#state{phase = connecting, port = Port} = State, Reason) ->
+    ok = gen_rpc_port:close(Port),
+    try_next(State#state{port = undefined}, Reason);
+down(#state{port = Port} = State0, Reason) ->
+    State = lost(State0, Reason),
+    ok = gen_rpc_port:drain(Port),
+    ok = gen_rpc_port:close(Port),
+    {stop, normal, State#state{port = undefined}}.
+
+lost(State, normal) ->
+    State;
+lost(State, Reason) ->
+    ok = gen_rpc_registry:remove(State#state.dest, self()),
+    gen_rpc_log:notice(#{what => "connection lost",
+                         node => gen_rpc_dest:node(State#state.dest),
+                         reason => Reason}),
+    State.
+
+%% First out of the registry, then the question: a caller that found the port before gets its call
+%% in, and then the connection is not idle; one that comes later makes a new connection.
+close_if_idle(#state{dest = Dest, port = Port} = State) ->
+    ok = gen_rpc_registry:remove(Dest, self()),
+    case gen_rpc_port:goodbye(Port, gen_rpc_config:get(send_timeout), only_idle) of
+        busy ->
+            ok = gen_rpc_registry:up(Dest, self(), Port),
+            {noreply, State};
+        _ ->
+            {noreply, State#state{phase = closing}}
+    end.

@@ -1,0 +1,178 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% The settings: names, defaults, what is allowed. Read and checked once, at start, then kept as a
+%% persistent term, so that reading one costs a caller no copy and no message.
+-module(gen_rpc_config).
+
+-export([load/1, unload/0, get/1, format/1]).
+-export([cookie/0, connection/1, target/1]).
+
+-define(KEY, {?MODULE, settings}).
+
+-define(MAX_TIMEOUT, 16#FFFFFFFE). % the driver keeps times as 32-bit milliseconds
+-define(MAX_COOKIE, 1020). % an atom: 255 characters of at most 4 bytes
+-define(MIB, (1024 * 1024)).
+
+%% Bytes queued on one connection from which on senders wait. Several times what a socket takes at
+%% once, so that it never starves, and little beside one large message.
+-define(OUTPUT_LIMIT, 4 * ?MIB).
+
+-type reason() :: {invalid_setting, atom(), Value :: term(), Allowed :: string()}
+                | {unknown_setting, atom(), Known :: [atom()]}.
+-export_type([reason/0]).
+
+%% Key, default, check, what is allowed in words.
+settings() ->
+    Timeout = {fun is_timeout/1, "milliseconds (1..4294967294) or infinity"},
+    [{tcp_server_port, 5369, fun is_server_port/1, "0..65535 or false (0: any free port)"},
+     {tcp_client_port, 5369, fun is_port_number/1, "1..65535"},
+     {default_client_driver, tcp, fun(V) -> V =:= tcp end, "tcp"},
+     {client_config_per_node, {internal, #{}}, fun is_client_config/1,
+      "{internal, #{Node => tcp | Port | {tcp, Port}}}, Port in 1..65535"},
+     {secret_cookie, undefined, fun is_cookie/1,
+      "an atom, a string or a binary of 1..1020 bytes, or undefined for the node's cookie"}]
+        ++ [{Key, Default, Check, Allowed}
+            || {Key, Default} <- [{connect_timeout, 5000},
+                                  {authentication_timeout, 5000},
+                                  {send_timeout, 5000},
+                                  {call_receive_timeout, 15000},
+                                  {client_inactivity_timeout, infinity},
+                                  {server_inactivity_timeout, infinity}],
+               {Check, Allowed} <- [Timeout]]
+        ++ [integer(socket_keepalive_idle, 5, 1, 32767, "seconds"),
+            integer(socket_keepalive_interval, 5, 1, 32767, "seconds"),
+            integer(socket_keepalive_count, 2, 1, 127, "probes"),
+            integer(keepalive_interval, 60, 1, 4294967, "seconds"),
+            integer(max_message_size, 512 * ?MIB, 1024, 16#FFFFFFFF, "bytes"),
+            integer(max_connections, 10000, 1, 16#FFFFFFFF, "connections")].
+
+integer(Key, Default, Min, Max, Unit) ->
+    {Key, Default,
+     fun(V) -> is_integer(V) andalso V >= Min andalso V =< Max end,
+     lists:flatten(io_lib:format("~s, ~b..~b", [Unit, Min, Max]))}.
+
+%% Checks the application's environment and makes it the settings in force.
+-spec load([{atom(), term()}]) -> ok | {error, reason()}.
+load(Env) ->
+    Settings = settings(),
+    Given = maps:remove(included_applications, maps:from_list(Env)),
+    case maps:keys(maps:without([Key || {Key, _, _, _} <- Settings], Given)) of
+        [] ->
+            load(Settings, Given, #{});
+        [Unknown | _] ->
+            {error, {unknown_setting, Unknown, lists:sort([Key || {Key, _, _, _} <- Settings])}}
+    end.
+
+load([{Key, Default, Check, Allowed} | Rest], Given, Acc) ->
+    Value = maps:get(Key, Given, Default),
+    case Check(Value) of
+        true -> load(Rest, Given, Acc#{Key => Value});
+        false -> {error, {invalid_setting, Key, Value, Allowed}}
+    end;
+load([], _Given, Acc) ->
+    ok = gen_rpc_log:init(),
+    persistent_term:put(?KEY, Acc).
+
+-spec unload() -> ok.
+unload() ->
+    _ = persistent_term:erase(?KEY),
+    ok.
+
+%% A setting's value; its default while the application does not run.
+-spec get(atom()) -> term().
+get(Key) ->
+    case persistent_term:get(?KEY, #{}) of
+        #{Key := Value} -> Value;
+        #{} -> element(2, lists:keyfind(Key, 1, settings()))
+    end.
+
+%% Readable form of the reason for which load/1 refused. A cookie is never shown.
+-spec format(reason()) -> string().
+format({invalid_setting, secret_cookie, _Value, Allowed}) ->
+    lists:flatten(io_lib:format("secret_cookie must be ~s", [Allowed]));
+format({invalid_setting, Key, Value, Allowed}) ->
+    lists:flatten(io_lib:format("~s is ~0tp, must be ~s", [Key, Value, Allowed]));
+format({unknown_setting, Key, Known}) ->
+    Names = lists:join(", ", [atom_to_list(K) || K <- Known]),
+    lists:flatten(io_lib:format("unknown setting ~ts; the settings are ~s", [Key, Names])).
+
+%% The cookie that both sides of a connection must know. A node without one proves nothing.
+-spec cookie() -> {ok, binary()} | none.
+cookie() ->
+    case ?MODULE:get(secret_cookie) of
+        undefined ->
+            case erlang:get_cookie() of
+                nocookie -> none;
+                Cookie -> {ok, atom_to_binary(Cookie)}
+            end;
+        Cookie ->
+            {ok, cookie_bytes(Cookie)}
+    end.
+
+%% Settings of one connection as the driver takes them; `none' without a cookie.
+-spec connection(client | server) -> {ok, gen_rpc_port:connection()} | none.
+connection(Role) ->
+    case cookie() of
+        {ok, Cookie} -> {ok, connection(Role, Cookie)};
+        none -> none
+    end.
+
+connection(Role, Cookie) ->
+    Idle = case Role of
+               client -> client_inactivity_timeout;
+               server -> server_inactivity_timeout
+           end,
+    #{name => atom_to_binary(node()),
+      cookie => Cookie,
+      authentication_timeout => ?MODULE:get(authentication_timeout),
+      send_timeout => ?MODULE:get(send_timeout),
+      keepalive_interval => 1000 * ?MODULE:get(keepalive_interval),
+      idle_timeout => ?MODULE:get(Idle),
+      output_limit => ?OUTPUT_LIMIT,
+      max_message_size => ?MODULE:get(max_message_size),
+      socket_keepalive => {?MODULE:get(socket_keepalive_idle),
+                           ?MODULE:get(socket_keepalive_interval),
+                           ?MODULE:get(socket_keepalive_count)}}.
+
+%% How to reach a node.
+-spec target(node()) -> {tcp, inet:port_number()}.
+target(Node) ->
+    {internal, PerNode} = ?MODULE:get(client_config_per_node),
+    case PerNode of
+        #{Node := {Driver, Port}} -> {Driver, Port};
+        #{Node := Port} when is_integer(Port) -> {?MODULE:get(default_client_driver), Port};
+        #{Node := Driver} -> {Driver, ?MODULE:get(tcp_client_port)};
+        #{} -> {?MODULE:get(default_client_driver), ?MODULE:get(tcp_client_port)}
+    end.
+
+%%% Checks
+
+is_timeout(infinity) -> true;
+is_timeout(V) -> is_integer(V) andalso V >= 1 andalso V =< ?MAX_TIMEOUT.
+
+is_port_number(V) -> is_integer(V) andalso V >= 1 andalso V =< 65535.
+
+is_server_port(false) -> true;
+is_server_port(0) -> true;
+is_server_port(V) -> is_port_number(V).
+
+is_client_config({internal, PerNode}) when is_map(PerNode) ->
+    lists:all(fun({Node, How}) -> is_atom(Node) andalso is_target(How) end, maps:to_list(PerNode));
+is_client_config(_) ->
+    false.
+
+is_target({tcp, Port}) -> is_port_number(Port);
+is_target(tcp) -> true;
+is_target(Port) -> is_port_number(Port).
+
+is_cookie(undefined) ->
+    true;
+is_cookie(Cookie) ->
+    try byte_size(cookie_bytes(Cookie)) of
+        N -> N >= 1 andalso N =< ?MAX_COOKIE
+    catch
+        error:_ -> false
+    end.
+
+cookie_bytes(Cookie) when is_atom(Cookie) -> atom_to_binary(Cookie);
+cookie_bytes(Cookie) when is_binary(Cookie) -> Cookie;
+cookie_bytes(Cookie) -> <<_/binary>> = unicode:characters_to_binary(Cookie).

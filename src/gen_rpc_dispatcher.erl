@@ -1,0 +1,63 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Dispatcher: the one place where a client is started, so that a destination has one connection.
+%% It never waits for a peer: it hands out the client, and the caller waits for that.
+-module(gen_rpc_dispatcher).
+
+-behaviour(gen_server).
+
+-export([start_link/0, client/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-type state() :: #{reference() => pid()}. % monitors of the clients
+
+-spec start_link() -> gen_server:start_ret().
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% The client of a destination, started if there is none. Exits if the application does not run.
+-spec client(gen_rpc:dest()) -> {ok, pid()} | {error, term()}.
+client(Dest) ->
+    gen_server:call(?MODULE, {client, Dest}, infinity).
+
+-spec init([]) -> {ok, state()}.
+init([]) ->
+    {ok, maps:from_list([{monitor(process, Client), Client}
+                         || {_Dest, Client} <- gen_rpc_registry:clients()])}.
+
+-spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
+handle_call({client, Dest}, _From, State) ->
+    case gen_rpc_registry:client(Dest) of
+        {ok, Client} ->
+            case is_process_alive(Client) of
+                true -> {reply, {ok, Client}, State};
+                false -> start(Dest, State)
+            end;
+        none ->
+            start(Dest, State)
+    end;
+handle_call(_Request, _From, State) ->
+    gen_rpc_log:stray(call),
+    {reply, {error, unknown_call}, State}.
+
+-spec handle_cast(term(), state()) -> {noreply, state()}.
+handle_cast(_Request, State) ->
+    gen_rpc_log:stray(cast),
+    {noreply, State}.
+
+-spec handle_info(term(), state()) -> {noreply, state()}.
+handle_info({'DOWN', Monitor, process, Client, _Reason}, State) when is_map_key(Monitor, State) ->
+    ok = gen_rpc_registry:forget(Client),
+    {noreply, maps:remove(Monitor, State)};
+handle_info(_Message, State) ->
+    gen_rpc_log:stray(message),
+    {noreply, State}.
+
+start(Dest, State) ->
+    case gen_rpc_client_sup:start_client(Dest) of
+        {ok, Client} when is_pid(Client) ->
+            ok = gen_rpc_registry:add(Dest, Client),
+            ok = gen_rpc_client:connect(Client),
+            {reply, {ok, Client}, State#{monitor(process, Client) => Client}};
+        Error ->
+            {reply, {error, Error}, State}
+    end.

@@ -1,0 +1,120 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Listener: owns the listening port and the connections that are not authenticated yet. These have
+%% no process and no mailbox: the driver holds them to their handshake and its time limit. Each that
+%% passes gets an acceptor.
+-module(gen_rpc_listener).
+
+-behaviour(gen_server).
+
+-export([start_link/0, port_number/0]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-define(ANY, {0, 0, 0, 0}).
+
+-record(state, {port :: port(),
+                number :: inet:port_number(),
+                half_open = #{} :: #{port() => {inet:ip_address(), inet:port_number()}}}).
+
+-type state() :: #state{}.
+
+-spec start_link() -> gen_server:start_ret().
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% The number of the port that is listened on.
+-spec port_number() -> inet:port_number().
+port_number() ->
+    gen_server:call(?MODULE, port_number).
+
+-spec init([]) -> {ok, state()} | {stop, term()}.
+init([]) ->
+    _ = process_flag(trap_exit, true),
+    Number = gen_rpc_config:get(tcp_server_port),
+    Port = gen_rpc_port:open(),
+    case gen_rpc_port:listen(Port, {?ANY, Number}, gen_rpc_config:get(max_connections)) of
+        {ok, Actual} ->
+            {ok, #state{port = Port, number = Actual}};
+        {error, Reason} ->
+            {stop, {cannot_listen, {tcp_server_port, Number}, Reason}}
+    end.
+
+-spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
+handle_call(port_number, _From, #state{number = Number} = State) ->
+    {reply, Number, State};
+handle_call(_Request, _From, State) ->
+    gen_rpc_log:stray(call),
+    {reply, {error, unknown_call}, State}.
+
+-spec handle_cast(term(), state()) -> {noreply, state()}.
+handle_cast(_Request, State) ->
+    gen_rpc_log:stray(cast),
+    {noreply, State}.
+
+-spec handle_info(term(), state()) -> {noreply, state()} | {stop, term(), state()}.
+handle_info({Port, accepted, Child, Bytes}, #state{port = Port} = State) ->
+    {noreply, accepted(Child, gen_rpc_port:address(Bytes), State)};
+handle_info({Child, up, Peer, _Limit}, #state{half_open = HalfOpen} = State)
+  when is_map_key(Child, HalfOpen) ->
+    {Address, Rest} = maps:take(Child, HalfOpen),
+    ok = hand_over(Child, #{node => Peer, address => Address}),
+    {noreply, State#state{half_open = Rest}};
+handle_info({Child, down, Reason}, #state{half_open = HalfOpen} = State)
+  when is_map_key(Child, HalfOpen) ->
+    {Address, Rest} = maps:take(Child, HalfOpen),
+    refused(Address, Reason),
+    ok = gen_rpc_port:close(Child),
+    {noreply, State#state{half_open = Rest}};
+handle_info({Port, refused, Count}, #state{port = Port} = State) ->
+    gen_rpc_log:warning(#{what => "connections refused", reason => max_connections,
+                          count => Count}),
+    {noreply, State};
+handle_info({Port, accept_error, Reason}, #state{port = Port} = State) ->
+    gen_rpc_log:error(#{what => "cannot accept for the moment", reason => Reason}),
+    {noreply, State};
+handle_info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
+    {stop, {listening_port_closed, Reason}, State};
+handle_info({'EXIT', Child, _Reason}, #state{half_open = HalfOpen} = State)
+  when is_map_key(Child, HalfOpen) ->
+    {noreply, State#state{half_open = maps:remove(Child, HalfOpen)}};
+handle_info({Child, down, _Reason}, State) when is_port(Child) ->
+    %% Handed over already; the acceptor finds it down when it activates it.
+    {noreply, State};
+handle_info({'EXIT', _Other, _Reason}, State) ->
+    {noreply, State};
+handle_info(_Message, State) ->
+    gen_rpc_log:stray(message),
+    {noreply, State}.
+
+-spec terminate(term(), state()) -> ok.
+terminate(_Reason, #state{port = Port, half_open = HalfOpen}) ->
+    lists:foreach(fun gen_rpc_port:close/1, [Port | maps:keys(HalfOpen)]).
+
+%% Name and cookie are read now: both can change while the node runs.
+accepted(Child, Address, #state{half_open = HalfOpen} = State) ->
+    case gen_rpc_config:connection(server) of
+        {ok, Connection} ->
+            ok = gen_rpc_port:handshake(Child, Connection),
+            State#state{half_open = HalfOpen#{Child => Address}};
+        none ->
+            refused(Address, no_cookie),
+            ok = gen_rpc_port:close(Child),
+            State
+    end.
+
+hand_over(Child, Peer) ->
+    case gen_rpc_acceptor_sup:start_acceptor(Child, Peer) of
+        {ok, Acceptor} when is_pid(Acceptor) ->
+            try port_connect(Child, Acceptor) of
+                true ->
+                    true = unlink(Child),
+                    gen_rpc_acceptor:activate(Acceptor)
+            catch
+                error:badarg -> gen_rpc_acceptor:activate(Acceptor)
+            end;
+        _Error ->
+            gen_rpc_port:close(Child)
+    end.
+
+refused({Ip, Number}, Reason) ->
+    gen_rpc_log:warning(#{what => "peer refused", reason => Reason,
+                          address => inet:ntoa(Ip), port => Number}).

@@ -1,0 +1,91 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Logging: structured reports of the domain [gen_rpc]. What a peer can cause is limited to
+%% LINES_PER_SECOND for the whole node; the next line then says how many were left out. Arguments,
+%% results, keys and cookies are never logged.
+-module(gen_rpc_log).
+
+-export([error/1, warning/1, notice/1, stray/1]).
+-export([init/0, format/1]).
+
+-include_lib("kernel/include/logger.hrl").
+
+-define(LINES_PER_SECOND, 50).
+-define(LIMITER, {?MODULE, limiter}).
+
+%% Slots of the limiter: the second that is counted, lines in it, lines left out.
+-define(SECOND, 1).
+-define(LINES, 2).
+-define(LEFT_OUT, 3).
+
+-type report() :: #{what := string(), atom() => term()}.
+-export_type([report/0]).
+
+-spec init() -> ok.
+init() ->
+    persistent_term:put(?LIMITER, atomics:new(3, [])).
+
+-spec error(report()) -> ok.
+error(Report) ->
+    log(error, Report).
+
+-spec warning(report()) -> ok.
+warning(Report) ->
+    log(warning, Report).
+
+-spec notice(report()) -> ok.
+notice(Report) ->
+    log(notice, Report).
+
+%% A message, cast or call that no process of ours understands. Its content is not logged.
+-spec stray(message | cast | call) -> ok.
+stray(Kind) ->
+    log(warning, #{what => "unexpected " ++ atom_to_list(Kind) ++ " ignored",
+                   process => registered_name()}).
+
+registered_name() ->
+    case process_info(self(), registered_name) of
+        {registered_name, Name} -> Name;
+        _ -> self()
+    end.
+
+log(Level, Report) ->
+    case allowed() of
+        {true, 0} -> emit(Level, Report);
+        {true, LeftOut} -> emit(Level, Report#{left_out => LeftOut});
+        false -> ok
+    end.
+
+emit(Level, Report) ->
+    ?LOG(Level, Report, #{domain => [gen_rpc], report_cb => fun ?MODULE:format/1}).
+
+allowed() ->
+    case persistent_term:get(?LIMITER, undefined) of
+        undefined ->
+            {true, 0};
+        Ref ->
+            Now = erlang:monotonic_time(second),
+            case atomics:exchange(Ref, ?SECOND, Now) of
+                Now -> ok;
+                _ -> atomics:put(Ref, ?LINES, 0)
+            end,
+            case atomics:add_get(Ref, ?LINES, 1) =< ?LINES_PER_SECOND of
+                true ->
+                    {true, atomics:exchange(Ref, ?LEFT_OUT, 0)};
+                false ->
+                    atomics:add(Ref, ?LEFT_OUT, 1),
+                    false
+            end
+    end.
+
+%% One line: "gen_rpc: what key=value ...".
+-spec format(report()) -> {io:format(), [term()]}.
+format(#{what := What} = Report) ->
+    Rest = [[" ", atom_to_list(Key), "=", value(Value)]
+            || {Key, Value} <- lists:sort(maps:to_list(maps:remove(what, Report)))],
+    {"gen_rpc: ~ts~ts", [What, Rest]}.
+
+value(Value) ->
+    case io_lib:printable_unicode_list(Value) of
+        true -> Value;
+        false -> io_lib:format("~0tp", [Value])
+    end.

@@ -1,0 +1,276 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% The driver's ports: the only module that opens one, commands it or knows its encodings. The
+%% numbers here and in c_src/drv_port.h are the same, and ?VERSION changes with any of them.
+%%
+%% A port sends its owner
+%%   {Port, up, PeerNode :: binary(), PeerLimit}   authenticated
+%%   {Port, down, Reason}                          no socket any more; drain/1, then close/1
+%%   {Port, requests, [{Id, Request}]}             Id 0: a cast; credit/1 when they are started
+%%   {Port, flush}                                 answer with flush/1
+%%   {Port, idle}, {Port, bye}                     inactivity; the peer starts nothing new
+%%   {Port, accepted, Child, Address}              a listener: answer with handshake/2
+%%   {Port, refused, Count}, {Port, accept_error, Reason}
+%% and whoever submitted {Ref, Reply :: binary()}, {Ref, ready}, {Ref, {lost | unsent, Reason}} or
+%% {Ref, {too_big, Size, Limit}}.
+-module(gen_rpc_port).
+
+-export([load/0, open/0, close/1]).
+-export([connect/4, listen/3, handshake/2, activate/1]).
+-export([call/5, cast/5, reply/4, cancel/2]).
+-export([flush/1, credit/1, goodbye/3, drain/1, info/1, address/1]).
+
+-define(DRIVER, "gen_rpc_drv").
+-define(VERSION, "1").
+
+-define(CONNECT, 1).
+-define(LISTEN, 2).
+-define(HANDSHAKE, 3).
+-define(ACTIVATE, 4).
+-define(CALL, 5).
+-define(CAST, 6).
+-define(REPLY, 7).
+-define(ADMIT, 8).
+-define(FLUSH, 9).
+-define(CREDIT, 10).
+-define(CANCEL, 11).
+-define(CLOSE, 12).
+-define(DRAIN, 13).
+-define(INFO, 14).
+
+-define(ST_BUSY, 1).
+-define(ST_CLOSING, 2).
+-define(ST_DOWN, 3).
+-define(ST_TOO_BIG, 4).
+-define(ST_ERROR, 5).
+-define(ST_YES, 6).
+-define(ST_NO, 7).
+
+%% Up to here a message is copied into the command; beyond it the driver takes references.
+-define(COPY_MAX, 16384).
+
+-type connection() :: #{name := binary(),
+                        cookie := binary(),
+                        authentication_timeout := timeout(),
+                        send_timeout := timeout(),
+                        keepalive_interval := timeout(),
+                        idle_timeout := timeout(),
+                        output_limit := pos_integer(),
+                        max_message_size := pos_integer(),
+                        socket_keepalive := {pos_integer(), pos_integer(), pos_integer()},
+                        target => binary()}.
+%% Times in milliseconds, those of the socket in seconds; sizes in bytes.
+
+-type submitted() :: ok
+                   | busy                              % {Ref, ready} will come
+                   | closing                           % nothing sent; take another connection
+                   | down                              % nothing sent
+                   | {too_big, Limit :: pos_integer()}.
+
+-type info() :: #{state := connecting | accepted | open | down,
+                  role := client | server,
+                  calls := non_neg_integer(),
+                  served := non_neg_integer(),
+                  waiting := non_neg_integer(),
+                  output := non_neg_integer(),
+                  bytes_in := non_neg_integer(),
+                  bytes_out := non_neg_integer(),
+                  frames_in := non_neg_integer(),
+                  frames_out := non_neg_integer(),
+                  late := non_neg_integer(),
+                  socket_keepalive := {non_neg_integer(), non_neg_integer(), non_neg_integer()}}.
+
+-export_type([connection/0, submitted/0, info/0]).
+
+%% Loads the driver; it stays while the calling process lives.
+-spec load() -> ok | {error, string()}.
+load() ->
+    case erl_ddll:load(code:priv_dir(gen_rpc), ?DRIVER) of
+        ok -> ok;
+        {error, Reason} -> {error, erl_ddll:format_error(Reason)}
+    end.
+
+-spec open() -> port().
+open() ->
+    open_port({spawn_driver, ?DRIVER " " ?VERSION}, []).
+
+%% Closes the port: everyone who still waits gets an answer. Leaves no exit signal behind.
+-spec close(port()) -> ok.
+close(Port) ->
+    true = unlink(Port),
+    try port_close(Port) of
+        true -> ok
+    catch
+        error:badarg -> ok
+    after
+        receive {'EXIT', Port, _} -> ok after 0 -> ok end
+    end.
+
+%% Starts to connect; {Port, up, _, _} or {Port, down, _} follows.
+-spec connect(port(), {inet:ip_address(), inet:port_number()}, timeout(), connection()) ->
+          ok | {error, atom()}.
+connect(Port, Address, Timeout, Connection) ->
+    result(port_control(Port, ?CONNECT,
+                        [address_bytes(Address), <<(ms(Timeout)):32>>, encode(Connection)])).
+
+%% Listens; returns the port number, which is another one if 0 was asked for.
+-spec listen(port(), {inet:ip_address(), inet:port_number()}, pos_integer()) ->
+          {ok, inet:port_number()} | {error, atom()}.
+listen(Port, Address, MaxConnections) ->
+    case port_control(Port, ?LISTEN, [address_bytes(Address), <<MaxConnections:32>>]) of
+        [?ST_YES, High, Low] -> {ok, High * 256 + Low};
+        Result -> result(Result)
+    end.
+
+%% Starts to authenticate whoever is at an accepted port.
+-spec handshake(port(), connection()) -> ok.
+handshake(Port, Connection) ->
+    [] = port_control(Port, ?HANDSHAKE, encode(Connection)),
+    ok.
+
+%% Lets requests come to the port's owner.
+-spec activate(port()) -> ok | down.
+activate(Port) ->
+    submitted(control(Port, ?ACTIVATE, [])).
+
+%% Submits a call. `ok': {Tag's reference, _} will come, whatever happens.
+-spec call(port(), pos_integer(), timeout(), binary(), [binary()]) -> submitted().
+call(Port, Id, Timeout, Tag, Request) ->
+    submit(Port, ?CALL, Id, Timeout, Tag, Request).
+
+%% Submits a cast. Id and tag serve to wait when the connection is busy.
+-spec cast(port(), pos_integer(), timeout(), binary(), [binary()]) -> submitted().
+cast(Port, Id, Timeout, Tag, Request) ->
+    submit(Port, ?CAST, Id, Timeout, Tag, Request).
+
+%% Submits the reply to a request. One that is too big is replaced by a notice to the caller.
+-spec reply(port(), pos_integer(), binary(), [binary()]) -> ok | busy | down.
+reply(Port, Id, Tag, Reply) ->
+    submit(Port, ?REPLY, Id, infinity, Tag, Reply).
+
+%% Forgets a call or a submitter that waits. `answered': its message is in the mailbox already;
+%% `closed': it is there or about to be, because a port that closes answers everyone.
+-spec cancel(port(), pos_integer()) -> cancelled | answered | closed.
+cancel(Port, Id) ->
+    case control(Port, ?CANCEL, <<Id:64>>) of
+        [?ST_YES] -> cancelled;
+        [?ST_NO] -> answered;
+        [?ST_DOWN] -> closed
+    end.
+
+%% Writes what is queued: the answer to {Port, flush}.
+-spec flush(port()) -> ok.
+flush(Port) ->
+    _ = control(Port, ?FLUSH, []),
+    ok.
+
+%% The owner has started the requests of one message.
+-spec credit(port()) -> ok.
+credit(Port) ->
+    _ = control(Port, ?CREDIT, []),
+    ok.
+
+%% Begins a graceful close; {Port, down, normal} follows when all calls are done, or
+%% {Port, down, close_timeout} after Linger. only_idle: `busy', and no close, if there are any.
+-spec goodbye(port(), timeout(), always | only_idle) -> ok | busy | closing | down.
+goodbye(Port, Linger, When) ->
+    OnlyIdle = case When of always -> 0; only_idle -> 1 end,
+    submitted(control(Port, ?CLOSE, <<(ms(Linger)):32, OnlyIdle>>)).
+
+%% Answers all who wait on a port that is down, some at a time, so that no other port is delayed.
+-spec drain(port()) -> ok.
+drain(Port) ->
+    case control(Port, ?DRAIN, []) of
+        [?ST_YES] -> drain(Port);
+        _ -> ok
+    end.
+
+%% What the driver knows of a connection; `undefined' if the port is closed.
+-spec info(port()) -> info() | undefined.
+info(Port) ->
+    try port_control(Port, ?INFO, []) of
+        Bytes -> decode_info(list_to_binary(Bytes))
+    catch
+        error:badarg -> undefined
+    end.
+
+%% The address of an accepted connection.
+-spec address(binary()) -> {inet:ip_address(), inet:port_number()}.
+address(<<4, Port:16, A, B, C, D>>) ->
+    {{A, B, C, D}, Port};
+address(<<6, Port:16, Parts/binary>>) ->
+    {list_to_tuple([Part || <<Part:16>> <= Parts]), Port}.
+
+%%% Submissions
+
+submit(Port, Command, Id, Timeout, Tag, Message) ->
+    Head = <<Id:64, (ms(Timeout)):32, (byte_size(Tag)):16, Tag/binary>>,
+    case iolist_size(Message) of
+        Size when Size =< ?COPY_MAX ->
+            submitted(control(Port, Command, [Head | Message]));
+        Size ->
+            case submitted(control(Port, ?ADMIT, [Head, <<Size:64>>])) of
+                ok -> command(Port, [<<Command>>, Head | Message]);
+                Refused -> Refused
+            end
+    end.
+
+command(Port, Data) ->
+    try port_command(Port, Data) of
+        true -> ok
+    catch
+        error:badarg -> down
+    end.
+
+control(Port, Command, Data) ->
+    try
+        port_control(Port, Command, Data)
+    catch
+        error:badarg -> [?ST_DOWN]
+    end.
+
+submitted([]) -> ok;
+submitted([?ST_BUSY]) -> busy;
+submitted([?ST_CLOSING]) -> closing;
+submitted([?ST_DOWN]) -> down;
+submitted([?ST_TOO_BIG | Limit]) -> {too_big, binary:decode_unsigned(list_to_binary(Limit))}.
+
+result([]) -> ok;
+result([?ST_ERROR | Name]) -> {error, list_to_atom(Name)}.
+
+%%% Encodings
+
+ms(infinity) -> 16#FFFFFFFF;
+ms(Time) -> Time.
+
+address_bytes({{A, B, C, D}, Port}) ->
+    <<4, Port:16, A, B, C, D>>;
+address_bytes({Parts, Port}) when tuple_size(Parts) =:= 8 ->
+    <<6, Port:16, << <<Part:16>> || Part <- tuple_to_list(Parts) >>/binary>>.
+
+encode(#{socket_keepalive := {Idle, Interval, Count}} = C) ->
+    #{authentication_timeout := Authentication, send_timeout := Send,
+      keepalive_interval := Keepalive, idle_timeout := Inactive,
+      output_limit := OutputLimit, max_message_size := MaxMessage,
+      name := Name, cookie := Cookie} = C,
+    Target = maps:get(target, C, <<>>),
+    [<<(ms(Authentication)):32, (ms(Send)):32, (ms(Keepalive)):32, (ms(Inactive)):32,
+       OutputLimit:64, MaxMessage:64, Idle:32, Interval:32, Count:32>>,
+     string(Name), string(Target), string(Cookie)].
+
+string(Bytes) ->
+    [<<(byte_size(Bytes)):16>>, Bytes].
+
+decode_info(<<State, Server, Calls:64, Served:64, Waiting:64, Output:64, BytesIn:64, BytesOut:64,
+              FramesIn:64, FramesOut:64, Late:64, Idle:32, Interval:32, Count:32>>) ->
+    #{state => element(State + 1, {connecting, accepted, open, down}),
+      role => case Server of 0 -> client; 1 -> server end,
+      calls => Calls,
+      served => Served,
+      waiting => Waiting,
+      output => Output,
+      bytes_in => BytesIn,
+      bytes_out => BytesOut,
+      frames_in => FramesIn,
+      frames_out => FramesOut,
+      late => Late,
+      socket_keepalive => {Idle, Interval, Count}}.

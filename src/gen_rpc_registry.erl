@@ -1,0 +1,70 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Table of the outgoing connections, one a destination. Callers read it; the dispatcher adds a
+%% client when it starts it, the client adds its port when it is up. The table belongs to the top
+%% supervisor, so nothing is forgotten when the dispatcher restarts.
+-module(gen_rpc_registry).
+
+-export([new/0, lookup/1, nodes/0, clients/0]).
+-export([add/2, up/3, remove/2, forget/1, client/1]).
+
+-define(TABLE, ?MODULE).
+
+-spec new() -> ok.
+new() ->
+    ?TABLE = ets:new(?TABLE, [named_table, public, set, {read_concurrency, true},
+                              {write_concurrency, true}]),
+    ok.
+
+%% The port of an authenticated connection. `not_started' when the application does not run.
+-spec lookup(gen_rpc:dest()) -> {ok, port()} | none | not_started.
+lookup(Dest) ->
+    try ets:lookup(?TABLE, Dest) of
+        [{_, _, Port}] when is_port(Port) -> {ok, Port};
+        _ -> none
+    catch
+        error:badarg -> not_started
+    end.
+
+%% Nodes with at least one authenticated connection, sorted.
+-spec nodes() -> [node()].
+nodes() ->
+    try ets:select(?TABLE, [{{'$1', '_', '$2'}, [{is_port, '$2'}], ['$1']}]) of
+        Dests -> lists:usort([gen_rpc_dest:node(Dest) || Dest <- Dests])
+    catch
+        error:badarg -> []
+    end.
+
+-spec clients() -> [{gen_rpc:dest(), pid()}].
+clients() ->
+    ets:select(?TABLE, [{{'$1', '$2', '_'}, [], [{{'$1', '$2'}}]}]).
+
+-spec client(gen_rpc:dest()) -> {ok, pid()} | none.
+client(Dest) ->
+    case ets:lookup(?TABLE, Dest) of
+        [{_, Client, _}] -> {ok, Client};
+        [] -> none
+    end.
+
+%% A client that connects.
+-spec add(gen_rpc:dest(), pid()) -> ok.
+add(Dest, Client) ->
+    true = ets:insert(?TABLE, {Dest, Client, connecting}),
+    ok.
+
+%% Its connection is up.
+-spec up(gen_rpc:dest(), pid(), port()) -> ok.
+up(Dest, Client, Port) ->
+    true = ets:insert(?TABLE, {Dest, Client, Port}),
+    ok.
+
+%% Removes that client, and no later one of the same destination.
+-spec remove(gen_rpc:dest(), pid()) -> ok.
+remove(Dest, Client) ->
+    _ = ets:select_delete(?TABLE, [{{'$1', Client, '_'}, [{'=:=', '$1', {const, Dest}}], [true]}]),
+    ok.
+
+%% Removes a client that is gone.
+-spec forget(pid()) -> ok.
+forget(Client) ->
+    _ = ets:select_delete(?TABLE, [{{'_', Client, '_'}, [], [true]}]),
+    ok.

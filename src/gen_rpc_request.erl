@@ -1,0 +1,175 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% The caller's side of a request, in the caller's own process: encode, find the connection, submit,
+%% wait. Every wait has the caller's time limit, and leaves no message behind.
+-module(gen_rpc_request).
+
+-export([call/6, cast/5]).
+
+%% Connections tried for one request. Another one is only needed when the first closes at that very
+%% moment, and nothing has been sent then.
+-define(ATTEMPTS, 5).
+
+%% How long an answer can be under way from a port that is closing, ms.
+-define(CLOSING_GRACE, 5000).
+
+-type time() :: integer() | infinity. % monotonic, ms
+
+-spec call(gen_rpc:dest(), module(), atom(), [term()], timeout(), timeout()) ->
+          term() | {badrpc, term()} | {badtcp, term()}.
+call(Dest, M, F, A, RecvTimeout, SendTimeout) ->
+    case gen_rpc_dest:node(Dest) =:= node() of
+        true ->
+            case gen_rpc_worker:local_call(M, F, A, RecvTimeout) of
+                timeout -> {badrpc, timeout};
+                Outcome -> gen_rpc_result:to_rpc(Outcome)
+            end;
+        false ->
+            Request = erlang:term_to_iovec({M, F, A}),
+            call(Dest, Request, deadline(RecvTimeout), deadline(SendTimeout), ?ATTEMPTS)
+    end.
+
+call(_Dest, _Request, _Until, _SendUntil, 0) ->
+    {badrpc, nodedown};
+call(Dest, Request, Until, SendUntil, Attempts) ->
+    case connection(Dest, Until, ?ATTEMPTS) of
+        {ok, Port} ->
+            case submit_call(Port, Request, Until, SendUntil) of
+                Reply when is_binary(Reply) -> result(Reply);
+                again -> call(Dest, Request, Until, SendUntil, Attempts - 1);
+                {unsent, _} -> {badrpc, nodedown};
+                {lost, Reason} -> {badtcp, Reason};
+                {too_big, Size, Limit} -> {badrpc, {message_too_big, Size, Limit}};
+                send_timeout -> {badtcp, send_timeout};
+                timeout -> {badrpc, timeout}
+            end;
+        Error ->
+            Error
+    end.
+
+result(Reply) ->
+    case gen_rpc_result:decode(Reply) of
+        invalid -> {badtcp, invalid_reply};
+        Outcome -> gen_rpc_result:to_rpc(Outcome)
+    end.
+
+-spec cast(gen_rpc:dest(), module(), atom(), [term()], timeout()) -> true.
+cast(Dest, M, F, A, SendTimeout) ->
+    case gen_rpc_dest:node(Dest) =:= node() of
+        true ->
+            ok = gen_rpc_worker:local_cast(M, F, A);
+        false ->
+            cast(Dest, erlang:term_to_iovec({M, F, A}), deadline(SendTimeout), ?ATTEMPTS)
+    end,
+    true.
+
+cast(Dest, _Request, _Until, 0) ->
+    dropped(Dest, nodedown);
+cast(Dest, Request, Until, Attempts) ->
+    case connection(Dest, Until, ?ATTEMPTS) of
+        {ok, Port} ->
+            case submit_cast(Port, Request, Until) of
+                ok -> ok;
+                again -> cast(Dest, Request, Until, Attempts - 1);
+                Reason -> dropped(Dest, Reason)
+            end;
+        {badrpc, Reason} ->
+            dropped(Dest, Reason)
+    end.
+
+dropped(Dest, Reason) ->
+    gen_rpc_log:warning(#{what => "cast dropped", node => gen_rpc_dest:node(Dest),
+                          reason => Reason}).
+
+%%% Connection
+
+connection(Dest, Until, Attempts) ->
+    case gen_rpc_registry:lookup(Dest) of
+        {ok, _Port} = Found -> Found;
+        none -> connect(Dest, Until, Attempts);
+        not_started -> error({not_started, gen_rpc})
+    end.
+
+connect(_Dest, _Until, 0) ->
+    {badrpc, nodedown};
+connect(Dest, Until, Attempts) ->
+    {ok, Client} = gen_rpc_dispatcher:client(Dest),
+    case gen_rpc_client:await(Client, left(Until)) of
+        {ok, _Port} = Found -> Found;
+        gone -> connection(Dest, Until, Attempts - 1);
+        timeout -> {badrpc, timeout};
+        {error, invalid_cookie} -> {badrpc, invalid_cookie};
+        {error, _Reason} -> {badrpc, nodedown}
+    end.
+
+%%% Submission. Reference and receive are in one function, so the compiler lets the receive skip
+%%% what was in the mailbox before.
+
+submit_call(Port, Request, Until, SendUntil) ->
+    Ref = make_ref(),
+    Id = erlang:unique_integer([positive]),
+    case gen_rpc_port:call(Port, Id, left(Until), term_to_binary(Ref), Request) of
+        ok ->
+            receive
+                {Ref, Answer} -> Answer
+            after left(Until) ->
+                abandon(Port, Id, Ref, timeout)
+            end;
+        busy ->
+            receive
+                {Ref, ready} -> submit_call(Port, Request, Until, SendUntil);
+                {Ref, {unsent, _}} -> again
+            after left(earlier(Until, SendUntil)) ->
+                Late = case left(Until) of 0 -> timeout; _ -> send_timeout end,
+                abandon(Port, Id, Ref, Late)
+            end;
+        {too_big, Limit} ->
+            {too_big, iolist_size(Request), Limit};
+        _ClosingOrDown ->
+            again
+    end.
+
+submit_cast(Port, Request, Until) ->
+    Ref = make_ref(),
+    Id = erlang:unique_integer([positive]),
+    case gen_rpc_port:cast(Port, Id, left(Until), term_to_binary(Ref), Request) of
+        ok ->
+            ok;
+        busy ->
+            receive
+                {Ref, ready} -> submit_cast(Port, Request, Until);
+                {Ref, {unsent, _}} -> again
+            after left(Until) ->
+                _ = abandon(Port, Id, Ref, send_timeout),
+                send_timeout
+            end;
+        {too_big, Limit} ->
+            {message_too_big, iolist_size(Request), Limit};
+        _ClosingOrDown ->
+            again
+    end.
+
+%% Gives up waiting. An answer that came in the meantime counts, and none stays in the mailbox.
+abandon(Port, Id, Ref, Late) ->
+    Grace = case gen_rpc_port:cancel(Port, Id) of
+                closed -> ?CLOSING_GRACE;
+                _ -> 0
+            end,
+    receive
+        {Ref, ready} -> Late;
+        {Ref, Answer} -> Answer
+    after Grace ->
+        Late
+    end.
+
+%%% Time
+
+-spec deadline(timeout()) -> time().
+deadline(infinity) -> infinity;
+deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
+
+-spec left(time()) -> timeout().
+left(infinity) -> infinity;
+left(Until) -> max(0, Until - erlang:monotonic_time(millisecond)).
+
+%% In Erlang's term order an atom is greater than any number.
+earlier(A, B) -> min(A, B).

@@ -1,0 +1,54 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% How a function ended: its form on the wire, and what rpc makes of it. Pure.
+-module(gen_rpc_result).
+
+-export([encode/1, decode/1, to_rpc/1]).
+
+-type outcome() :: {return, term()}
+                 | {throw, term()}
+                 | {exit, term()}                 % the function exited
+                 | {error, term(), [term()]}      % reason and stack
+                 | {signal, term()}               % the worker was killed
+                 | {refused, atom()}.             % it was not run
+-export_type([outcome/0]).
+
+%% Numbers instead of atoms: they decode faster and make no atom.
+-define(RETURN, 0).
+-define(THROW, 1).
+-define(EXIT, 2).
+-define(ERROR, 3).
+-define(SIGNAL, 4).
+-define(REFUSED, 5).
+
+-spec encode(outcome()) -> [binary()].
+encode({return, Value}) -> erlang:term_to_iovec({?RETURN, Value});
+encode({throw, Value}) -> erlang:term_to_iovec({?THROW, Value});
+encode({exit, Reason}) -> erlang:term_to_iovec({?EXIT, Reason});
+encode({error, Reason, Stack}) -> erlang:term_to_iovec({?ERROR, Reason, Stack});
+encode({signal, Reason}) -> erlang:term_to_iovec({?SIGNAL, Reason});
+encode({refused, Reason}) -> erlang:term_to_iovec({?REFUSED, Reason}).
+
+-spec decode(binary()) -> outcome() | invalid.
+decode(Bytes) ->
+    try binary_to_term(Bytes) of
+        {?RETURN, Value} -> {return, Value};
+        {?THROW, Value} -> {throw, Value};
+        {?EXIT, Reason} -> {exit, Reason};
+        {?ERROR, Reason, Stack} -> {error, Reason, Stack};
+        {?SIGNAL, Reason} -> {signal, Reason};
+        {?REFUSED, Reason} -> {refused, Reason};
+        _ -> invalid
+    catch
+        error:badarg -> invalid
+    end.
+
+%% What rpc:call returns.
+-spec to_rpc(outcome()) -> term() | {badrpc, term()}.
+to_rpc({return, {'EXIT', _} = Value}) -> {badrpc, Value};
+to_rpc({return, Value}) -> Value;
+to_rpc({throw, {'EXIT', _} = Value}) -> {badrpc, Value};
+to_rpc({throw, Value}) -> Value;
+to_rpc({exit, Reason}) -> {badrpc, {'EXIT', Reason}};
+to_rpc({error, Reason, Stack}) -> {badrpc, {'EXIT', {Reason, Stack}}};
+to_rpc({signal, Reason}) -> {badrpc, {'EXIT', Reason}};
+to_rpc({refused, Reason}) -> {badrpc, Reason}.

@@ -1,0 +1,28 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Top supervisor. rest_for_one in order of dependence: without the driver nothing can live, and
+%% the dispatcher, last, can restart alone because the registry remembers the clients.
+-module(gen_rpc_sup).
+
+-behaviour(supervisor).
+
+-export([start_link/0, init/1]).
+
+-spec start_link() -> supervisor:startlink_ret().
+start_link() ->
+    supervisor:start_link({local, ?MODULE}, ?MODULE, []).
+
+-spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init([]) ->
+    ok = gen_rpc_registry:new(),
+    {ok, {#{strategy => rest_for_one, intensity => 5, period => 10},
+          [worker(gen_rpc_driver),
+           supervisor(gen_rpc_client_sup),
+           supervisor(gen_rpc_acceptor_sup)] ++
+              [worker(gen_rpc_listener) || gen_rpc_config:get(tcp_server_port) =/= false] ++
+              [worker(gen_rpc_dispatcher)]}}.
+
+worker(Module) ->
+    #{id => Module, start => {Module, start_link, []}, shutdown => 5000}.
+
+supervisor(Module) ->
+    #{id => Module, start => {Module, start_link, []}, type => supervisor, shutdown => infinity}.

@@ -1,0 +1,115 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Worker: the process of one request. It decodes, runs, and hands the reply to the port itself.
+-module(gen_rpc_worker).
+
+-export([call/3, cast/1, report_exit/3]).
+-export([local_call/4, local_cast/3]).
+
+%% Serves a call that came over a connection.
+-spec call(port(), pos_integer(), binary()) -> ok.
+call(Port, Id, Request) ->
+    Outcome = case decode(Request) of
+                  {M, F, A} -> execute(M, F, A);
+                  invalid -> {refused, invalid_request}
+              end,
+    reply(Port, Id, gen_rpc_result:encode(Outcome)).
+
+%% Serves a cast that came over a connection.
+-spec cast(binary()) -> ok.
+cast(Request) ->
+    case decode(Request) of
+        {M, F, A} -> run_cast(M, F, A);
+        invalid -> gen_rpc_log:warning(#{what => "invalid cast ignored"})
+    end.
+
+%% Tells the caller that the worker of its request died. Never blocks the acceptor: the reply may
+%% have to wait for room.
+-spec report_exit(port(), pos_integer(), term()) -> ok.
+report_exit(Port, Id, Reason) ->
+    _ = spawn(fun() -> reply(Port, Id, gen_rpc_result:encode({signal, Reason})) end),
+    ok.
+
+%% A call to the own node: same semantics, no transport.
+-spec local_call(module(), atom(), [term()], timeout()) -> gen_rpc_result:outcome() | timeout.
+local_call(M, F, A, Timeout) ->
+    Result = make_ref(),
+    {Pid, Monitor} = spawn_monitor(fun() -> exit({Result, execute(M, F, A)}) end),
+    receive
+        {'DOWN', Monitor, process, Pid, {Result, Outcome}} -> Outcome;
+        {'DOWN', Monitor, process, Pid, Reason} -> {signal, Reason}
+    after Timeout ->
+        true = demonitor(Monitor, [flush]),
+        timeout
+    end.
+
+-spec local_cast(module(), atom(), [term()]) -> ok.
+local_cast(M, F, A) ->
+    _ = spawn(fun() -> run_cast(M, F, A) end),
+    ok.
+
+decode(Request) ->
+    try binary_to_term(Request) of
+        {M, F, A} = Call when is_atom(M), is_atom(F), is_list(A) -> Call;
+        _ -> invalid
+    catch
+        error:badarg -> invalid
+    end.
+
+%% Not a tail call: this frame is where the stack that the caller sees is cut.
+execute(M, F, A) ->
+    try apply(M, F, A) of
+        Value -> {return, Value}
+    catch
+        throw:Value -> {throw, Value};
+        exit:Reason -> {exit, Reason};
+        error:Reason:Stack -> {error, Reason, cut_stack(Stack, M, F, A)}
+    end.
+
+%% The stack as rpc shows it: down to the called function, and nothing of ours.
+cut_stack(Stack, M, F, A) ->
+    case lists:splitwith(fun(Frame) -> not is_our_frame(Frame) end, Stack) of
+        {_, []} ->
+            Stack;
+        {[], _} ->
+            [{M, F, A, []}];
+        {Frames, _} ->
+            case lists:last(Frames) of
+                {M, F, A, _} -> Frames;
+                {M, F, Arity, _} when Arity =:= length(A) -> Frames;
+                _ -> Frames ++ [{M, F, length(A), []}]
+            end
+    end.
+
+is_our_frame({?MODULE, execute, 3, _}) -> true;
+is_our_frame(_) -> false.
+
+reply(Port, Id, Reply) ->
+    Ref = make_ref(),
+    case gen_rpc_port:reply(Port, Id, term_to_binary(Ref), Reply) of
+        busy ->
+            %% No time limit: the connection's own ends the wait, and a closed port answers.
+            receive
+                {Ref, ready} -> reply(Port, Id, Reply);
+                {Ref, {unsent, _}} -> ok
+            end;
+        _ ->
+            ok
+    end.
+
+%% A failed cast has nobody to tell, so it is one line in the log.
+run_cast(M, F, A) ->
+    case execute(M, F, A) of
+        {error, Reason, _} -> failed_cast(M, F, A, error, Reason);
+        {exit, Reason} when Reason =/= normal -> failed_cast(M, F, A, exit, Reason);
+        _ -> ok
+    end.
+
+failed_cast(M, F, A, Class, Reason) ->
+    gen_rpc_log:warning(#{what => "cast failed", function => {M, F, length(A)}, class => Class,
+                          reason => kind(Reason)}).
+
+%% Reasons can carry arguments, so only their kind is logged.
+kind(Reason) when is_atom(Reason) -> Reason;
+kind(Reason) when is_tuple(Reason), tuple_size(Reason) > 0, is_atom(element(1, Reason)) ->
+    element(1, Reason);
+kind(_) -> other.

@@ -255,8 +255,8 @@ static ErlDrvSSizeT do_info(const drv_conn *c, drv_result *r)
         gr_session_stats_get(c->session, &st);
     if (c->fd >= 0)
         drv_sock_keepalive(c->fd, &k);
-    const uint64_t counters[INFO_COUNTERS] = {st.calls,     st.served,   st.waiting,
-                                              st.output,    st.bytes_in, st.bytes_out,
+    const uint64_t counters[INFO_COUNTERS] = {st.calls,     st.served,     st.waiting,
+                                              st.output,    st.bytes_in,   st.bytes_out,
                                               st.frames_in, st.frames_out, st.late};
     uint8_t *at = out + 2;
     for (size_t i = 0; i < INFO_COUNTERS; i++, at += 8)

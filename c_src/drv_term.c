@@ -75,43 +75,57 @@ ErlDrvTermData drv_atom_errno(int error)
     return socket_error;
 }
 
+/* A term's elements stand in lines that show its shape. */
+/* clang-format off */
+
 #define TELL(Port, Spec) \
     (void)erl_drv_output_term((Port), (Spec), (int)(sizeof(Spec) / sizeof((Spec)[0])))
 
-#define ANSWER(Port, Call, Spec)                               \
-    (void)erl_drv_send_term((Port), (Call)->caller, (Spec),    \
-                            (int)(sizeof(Spec) / sizeof((Spec)[0])))
+#define ANSWER(Port, Call, Spec) \
+    (void)erl_drv_send_term((Port), (Call)->caller, (Spec), (int)(sizeof(Spec) / sizeof((Spec)[0])))
 
 #define TAG(Call) ERL_DRV_EXT2TERM, (ErlDrvTermData)(Call)->tag, (Call)->tag_size
 
 void drv_tell(ErlDrvTermData port, drv_atom what)
 {
-    ErlDrvTermData spec[] = {ERL_DRV_PORT, port, ERL_DRV_ATOM, atoms[what], ERL_DRV_TUPLE, 2};
+    ErlDrvTermData spec[] = {
+        ERL_DRV_PORT, port,
+        ERL_DRV_ATOM, atoms[what],
+        ERL_DRV_TUPLE, 2,
+    };
     TELL(port, spec);
 }
 
 void drv_tell_atom(ErlDrvTermData port, drv_atom what, ErlDrvTermData arg)
 {
-    ErlDrvTermData spec[] = {ERL_DRV_PORT, port, ERL_DRV_ATOM,  atoms[what],
-                             ERL_DRV_ATOM, arg,  ERL_DRV_TUPLE, 3};
+    ErlDrvTermData spec[] = {
+        ERL_DRV_PORT, port,
+        ERL_DRV_ATOM, atoms[what],
+        ERL_DRV_ATOM, arg,
+        ERL_DRV_TUPLE, 3,
+    };
     TELL(port, spec);
 }
 
 void drv_tell_count(ErlDrvTermData port, drv_atom what, uint64_t n)
 {
-    ErlDrvTermData spec[] = {ERL_DRV_PORT, port, ERL_DRV_ATOM,  atoms[what],
-                             ERL_DRV_UINT, n,    ERL_DRV_TUPLE, 3};
+    ErlDrvTermData spec[] = {
+        ERL_DRV_PORT, port,
+        ERL_DRV_ATOM, atoms[what],
+        ERL_DRV_UINT, n,
+        ERL_DRV_TUPLE, 3,
+    };
     TELL(port, spec);
 }
 
 void drv_tell_up(ErlDrvTermData port, const gr_peer *peer)
 {
     ErlDrvTermData spec[] = {
-        ERL_DRV_PORT,       port,
-        ERL_DRV_ATOM,       atoms[DRV_ATOM_UP],
+        ERL_DRV_PORT, port,
+        ERL_DRV_ATOM, atoms[DRV_ATOM_UP],
         ERL_DRV_BUF2BINARY, (ErlDrvTermData)peer->name, peer->name_size,
-        ERL_DRV_UINT64,     (ErlDrvTermData)&peer->max_message,
-        ERL_DRV_TUPLE,      4,
+        ERL_DRV_UINT64, (ErlDrvTermData)&peer->max_message,
+        ERL_DRV_TUPLE, 4,
     };
     TELL(port, spec);
 }
@@ -119,14 +133,16 @@ void drv_tell_up(ErlDrvTermData port, const gr_peer *peer)
 void drv_tell_accepted(ErlDrvTermData port, ErlDrvTermData child, const uint8_t *addr, size_t size)
 {
     ErlDrvTermData spec[] = {
-        ERL_DRV_PORT,       port,
-        ERL_DRV_ATOM,       atoms[DRV_ATOM_ACCEPTED],
-        ERL_DRV_PORT,       child,
+        ERL_DRV_PORT, port,
+        ERL_DRV_ATOM, atoms[DRV_ATOM_ACCEPTED],
+        ERL_DRV_PORT, child,
         ERL_DRV_BUF2BINARY, (ErlDrvTermData)addr, size,
-        ERL_DRV_TUPLE,      4,
+        ERL_DRV_TUPLE, 4,
     };
     TELL(port, spec);
 }
+
+/* clang-format on */
 
 /* Words of the term of one request, and of what is around them all. */
 #define REQUEST_WORDS 8
@@ -162,41 +178,60 @@ void drv_tell_requests(ErlDrvTermData port, drv_request *batch, size_t count)
             driver_free_binary(batch[i].bin);
 }
 
+/* clang-format off */
+
 void drv_answer_body(ErlDrvTermData port, const gr_call *c, const gr_event *ev)
 {
     if (ev->blob.owner) {
-        ErlDrvTermData spec[] = {TAG(c),   ERL_DRV_BINARY, (ErlDrvTermData)ev->blob.owner,
-                                 ev->size, 0,              ERL_DRV_TUPLE,
-                                 2};
+        ErlDrvTermData spec[] = {
+            TAG(c),
+            ERL_DRV_BINARY, (ErlDrvTermData)ev->blob.owner, ev->size, 0,
+            ERL_DRV_TUPLE, 2,
+        };
         ANSWER(port, c, spec);
     } else {
-        ErlDrvTermData spec[] = {TAG(c),   ERL_DRV_BUF2BINARY, (ErlDrvTermData)ev->data,
-                                 ev->size, ERL_DRV_TUPLE,      2};
+        ErlDrvTermData spec[] = {
+            TAG(c),
+            ERL_DRV_BUF2BINARY, (ErlDrvTermData)ev->data, ev->size,
+            ERL_DRV_TUPLE, 2,
+        };
         ANSWER(port, c, spec);
     }
 }
 
 void drv_answer_ready(ErlDrvTermData port, const gr_call *c)
 {
-    ErlDrvTermData spec[] = {TAG(c), ERL_DRV_ATOM, atoms[DRV_ATOM_READY], ERL_DRV_TUPLE, 2};
+    ErlDrvTermData spec[] = {
+        TAG(c),
+        ERL_DRV_ATOM, atoms[DRV_ATOM_READY],
+        ERL_DRV_TUPLE, 2,
+    };
     ANSWER(port, c, spec);
 }
 
 void drv_answer_error(ErlDrvTermData port, const gr_call *c, drv_atom kind, ErlDrvTermData reason)
 {
-    ErlDrvTermData spec[] = {TAG(c), ERL_DRV_ATOM,  atoms[kind], ERL_DRV_ATOM,
-                             reason, ERL_DRV_TUPLE, 2,           ERL_DRV_TUPLE,
-                             2};
+    ErlDrvTermData spec[] = {
+        TAG(c),
+        ERL_DRV_ATOM, atoms[kind],
+        ERL_DRV_ATOM, reason,
+        ERL_DRV_TUPLE, 2,
+        ERL_DRV_TUPLE, 2,
+    };
     ANSWER(port, c, spec);
 }
 
 void drv_answer_too_big(ErlDrvTermData port, const gr_call *c, uint64_t size, uint64_t limit)
 {
     ErlDrvTermData spec[] = {
-        TAG(c),         ERL_DRV_ATOM,           atoms[DRV_ATOM_TOO_BIG],
-        ERL_DRV_UINT64, (ErlDrvTermData)&size,  ERL_DRV_UINT64,
-        (ErlDrvTermData)&limit, ERL_DRV_TUPLE,  3,
-        ERL_DRV_TUPLE,  2,
+        TAG(c),
+        ERL_DRV_ATOM, atoms[DRV_ATOM_TOO_BIG],
+        ERL_DRV_UINT64, (ErlDrvTermData)&size,
+        ERL_DRV_UINT64, (ErlDrvTermData)&limit,
+        ERL_DRV_TUPLE, 3,
+        ERL_DRV_TUPLE, 2,
     };
     ANSWER(port, c, spec);
 }
+
+/* clang-format on */

@@ -12,7 +12,8 @@
 #include "gr_wire.h"
 
 #define HEAD_SIZE 8u
-#define BODY_MAX 2304u /* the largest hello of this version is 2,088 bytes; the rest is for later ones */
+/* The largest hello of this version is 2,088 bytes; the rest is for later ones. */
+#define BODY_MAX 2304u
 #define MSG_MAX (HEAD_SIZE + BODY_MAX)
 #define HELLO_FIXED 44u /* features, max_message, nonce */
 #define LABEL_SIZE 24u
@@ -42,9 +43,9 @@ struct gr_auth {
     uint8_t target[GR_NAME_MAX]; /* server: as the client's hello has it */
     uint8_t binding[GR_BINDING_MAX];
     gr_peer peer;
-    size_t in_size;      /* bytes of the incoming message so far */
+    size_t in_size; /* bytes of the incoming message so far */
     uint8_t in[MSG_MAX];
-    size_t seen;         /* bytes of transcript, label included */
+    size_t seen; /* bytes of transcript, label included */
     uint8_t transcript[TRANSCRIPT_MAX];
 };
 
@@ -242,8 +243,8 @@ static int on_result(gr_auth *a, const uint8_t *p, const uint8_t *end)
         return rc;
     if (!equal_proofs(proof, p))
         return GR_ECOOKIE;
-    int meant = a->peer.name_size == a->target_size &&
-                memcmp(a->peer.name, a->target, a->target_size) == 0;
+    int meant =
+        a->peer.name_size == a->target_size && memcmp(a->peer.name, a->target, a->target_size) == 0;
     return meant ? GR_OK : GR_EWRONGNODE;
 }
 

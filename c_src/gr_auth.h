@@ -26,10 +26,10 @@ typedef struct gr_str {
 
 typedef struct gr_auth_config {
     gr_role role;
-    gr_str cookie;                /* at most GR_COOKIE_MAX bytes */
-    gr_str name;                  /* of the own node, at most GR_NAME_MAX bytes */
-    gr_str target;                /* client: the node meant; server: ignored */
-    gr_str binding;               /* what lies below, the same on both sides; empty over plain TCP */
+    gr_str cookie;  /* at most GR_COOKIE_MAX bytes */
+    gr_str name;    /* of the own node, at most GR_NAME_MAX bytes */
+    gr_str target;  /* client: the node meant; server: ignored */
+    gr_str binding; /* what lies below, the same on both sides; empty over plain TCP */
     uint8_t nonce[GR_NONCE_SIZE]; /* fresh from a cryptographic generator, used once */
     uint64_t max_message;         /* largest body that this side accepts, bytes */
 } gr_auth_config;

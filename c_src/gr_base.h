@@ -25,19 +25,19 @@ enum {
 
     GR_FATAL = -100,
     GR_ENOMEM = -100,
-    GR_EMAGIC = -101,      /* the peer does not speak this protocol */
-    GR_EVERSION = -102,    /* no common protocol version */
-    GR_EPROTO = -103,      /* bytes that the protocol does not allow */
-    GR_ECOOKIE = -104,     /* the peer does not prove our cookie, or we do not prove its */
-    GR_EWRONGNODE = -105,  /* the node reached is not the node meant */
-    GR_EAUTHTIME = -106,   /* handshake not complete within its time */
-    GR_EKEEPALIVE = -107,  /* no byte from the peer, not even an answer to a ping */
-    GR_ESENDTIME = -108,   /* output queued, and the peer took none for send_timeout */
-    GR_EEOF = -109,        /* the peer closed without saying goodbye */
-    GR_EEOFFRAME = -110,   /* the peer closed in the middle of a frame */
-    GR_ECRYPTO = -111,     /* the crypto library failed */
-    GR_ECLOSETIME = -112,  /* graceful close not complete within its time */
-    GR_EREFUSED = -113     /* the peer refused the handshake for a reason unknown to us */
+    GR_EMAGIC = -101,     /* the peer does not speak this protocol */
+    GR_EVERSION = -102,   /* no common protocol version */
+    GR_EPROTO = -103,     /* bytes that the protocol does not allow */
+    GR_ECOOKIE = -104,    /* the peer does not prove our cookie, or we do not prove its */
+    GR_EWRONGNODE = -105, /* the node reached is not the node meant */
+    GR_EAUTHTIME = -106,  /* handshake not complete within its time */
+    GR_EKEEPALIVE = -107, /* no byte from the peer, not even an answer to a ping */
+    GR_ESENDTIME = -108,  /* output queued, and the peer took none for send_timeout */
+    GR_EEOF = -109,       /* the peer closed without saying goodbye */
+    GR_EEOFFRAME = -110,  /* the peer closed in the middle of a frame */
+    GR_ECRYPTO = -111,    /* the crypto library failed */
+    GR_ECLOSETIME = -112, /* graceful close not complete within its time */
+    GR_EREFUSED = -113    /* the peer refused the handshake for a reason unknown to us */
 };
 
 #define GR_IS_FATAL(rc) ((rc) <= GR_FATAL)

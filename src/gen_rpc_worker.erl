@@ -4,6 +4,7 @@
 
 -export([call/3, cast/1, report_exit/3]).
 -export([local_call/4, local_cast/3]).
+-export([run_local/4]).
 
 %% Serves a call that came over a connection.
 -spec call(port(), pos_integer(), binary()) -> ok.
@@ -33,7 +34,7 @@ report_exit(Port, Id, Reason) ->
 -spec local_call(module(), atom(), [term()], timeout()) -> gen_rpc_result:outcome() | timeout.
 local_call(M, F, A, Timeout) ->
     Result = make_ref(),
-    {Pid, Monitor} = spawn_monitor(fun() -> exit({Result, execute(M, F, A)}) end),
+    {Pid, Monitor} = spawn_monitor(?MODULE, run_local, [Result, M, F, A]),
     receive
         {'DOWN', Monitor, process, Pid, {Result, Outcome}} -> Outcome;
         {'DOWN', Monitor, process, Pid, Reason} -> {signal, Reason}
@@ -41,6 +42,11 @@ local_call(M, F, A, Timeout) ->
         true = demonitor(Monitor, [flush]),
         timeout
     end.
+
+%% The process of a local call: its exit reason is the result, so that one message is enough.
+-spec run_local(reference(), module(), atom(), [term()]) -> no_return().
+run_local(Result, M, F, A) ->
+    exit({Result, execute(M, F, A)}).
 
 -spec local_cast(module(), atom(), [term()]) -> ok.
 local_cast(M, F, A) ->

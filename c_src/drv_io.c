@@ -10,7 +10,10 @@
 #include "drv_mem.h"
 #include "drv_term.h"
 
-/* Bytes moved in one callback each way: some 100 us of copying. */
+/*
+ * Bytes moved in one callback each way: some 100 us of copying. Small frames cost more a byte, so
+ * of them no more than one buffer is taken; what is left makes the socket readable again.
+ */
 #define READ_BUDGET ((size_t)512 * 1024)
 #define WRITE_BUDGET ((size_t)512 * 1024)
 
@@ -223,8 +226,11 @@ void drv_io_submitted(drv_conn *c)
 
 /* ---- callbacks ---- */
 
-/* Bytes read; 0 at the end; -1 when there is nothing now or the connection is down. */
-static ssize_t read_some(drv_conn *c, size_t budget, int *drained)
+/*
+ * Bytes read; 0 at the end; -1 when there is nothing now or the connection is down. Sets *budget
+ * to what may still be read.
+ */
+static ssize_t read_some(drv_conn *c, size_t *budget)
 {
     gr_iov v[2];
     struct iovec iov[2];
@@ -235,9 +241,10 @@ static ssize_t read_some(drv_conn *c, size_t budget, int *drained)
         drv_conn_fail(c, rc);
         return -1;
     }
+    int large = n == 2;
     for (size_t i = 0; i < n; i++) {
         iov[i].iov_base = v[i].data;
-        iov[i].iov_len = v[i].size < budget ? v[i].size : budget;
+        iov[i].iov_len = v[i].size < *budget ? v[i].size : *budget;
         room += iov[i].iov_len;
         if (iov[i].iov_len < v[i].size)
             n = i + 1; /* the second stretch comes behind all of the first */
@@ -248,7 +255,7 @@ static ssize_t read_some(drv_conn *c, size_t budget, int *drained)
     while (got < 0 && errno == EINTR);
     if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
         drv_conn_down(c, drv_atom_errno(errno));
-    *drained = got < (ssize_t)room;
+    *budget = large && got == (ssize_t)room && room < *budget ? *budget - room : 0;
     return got;
 }
 
@@ -258,12 +265,10 @@ void drv_conn_readable(drv_conn *c)
         return;
     gr_session_clock(c->session, drv_now());
     size_t budget = READ_BUDGET;
-    int drained = 0;
-    while (c->state == DRV_CONN_OPEN && budget && !drained && may_deliver(c)) {
-        ssize_t got = read_some(c, budget, &drained);
+    while (c->state == DRV_CONN_OPEN && budget && may_deliver(c)) {
+        ssize_t got = read_some(c, &budget);
         if (got > 0) {
             gr_session_filled(c->session, (size_t)got);
-            budget -= (size_t)got;
         } else if (got == 0) {
             gr_session_eof(c->session);
             c->eof = 1;

@@ -11,7 +11,7 @@
 #define HEAD_FIXED 15u
 #define HEAD_MAX (HEAD_FIXED + GR_NAME_MAX + 64u)
 
-/* Pieces of a large message; the VM packs small ones together, so more are rare and joined here. */
+/* Pieces that need no allocation. gen_rpc_port.erl packs messages of very many small ones. */
 #define PIECES_MAX 64
 
 static gr_submit get_submitter(const drv_conn *c, drv_args *a)
@@ -97,19 +97,16 @@ static void refuse(drv_conn *c, unsigned cmd, const gr_submit *who, int rc, uint
     driver_free(call);
 }
 
-/* The pieces of ev behind skip bytes; those beyond PIECES_MAX are joined into *joined. */
-static size_t get_pieces(const ErlIOVec *ev, size_t skip, gr_piece *pieces, ErlDrvBinary **joined)
+/* The pieces of ev behind skip bytes. */
+static size_t get_pieces(const ErlIOVec *ev, size_t skip, gr_piece *pieces)
 {
     size_t n = 0;
-    *joined = NULL;
     for (int i = 0; i < ev->vsize; i++) {
         size_t len = ev->iov[i].iov_len;
         size_t drop = skip < len ? skip : len;
         skip -= drop;
         if (len == drop)
             continue;
-        if (n == PIECES_MAX)
-            return 0;
         pieces[n].data = (const uint8_t *)ev->iov[i].iov_base + drop;
         pieces[n].size = len - drop;
         pieces[n].owner = ev->binv[i];
@@ -118,18 +115,21 @@ static size_t get_pieces(const ErlIOVec *ev, size_t skip, gr_piece *pieces, ErlD
     return n;
 }
 
-/* A message in more pieces than that is joined: it is made of small ones, so this is no large copy. */
-static size_t join_pieces(ErlIOVec *ev, size_t skip, gr_piece *pieces, ErlDrvBinary **joined)
+static int queue_vector(drv_conn *c, unsigned cmd, const gr_submit *who, const ErlIOVec *ev,
+                        size_t skip)
 {
-    ErlDrvBinary *b = driver_alloc_binary(ev->size);
-    if (!b)
-        return 0;
-    driver_vec_to_buf(ev, b->orig_bytes, ev->size);
-    pieces[0].data = (const uint8_t *)b->orig_bytes + skip;
-    pieces[0].size = ev->size - skip;
-    pieces[0].owner = b;
-    *joined = b;
-    return 1;
+    gr_piece few[PIECES_MAX];
+    gr_piece *pieces = few;
+    if (c->state != DRV_CONN_OPEN)
+        return GR_EEOF;
+    if (ev->vsize > PIECES_MAX)
+        pieces = driver_alloc((size_t)ev->vsize * sizeof *pieces);
+    if (!pieces)
+        return GR_ENOMEM;
+    int rc = queue(c, cmd, who, pieces, get_pieces(ev, skip, pieces));
+    if (pieces != few)
+        driver_free(pieces);
+    return rc;
 }
 
 void drv_conn_outputv(drv_conn *c, ErlIOVec *ev)
@@ -138,24 +138,13 @@ void drv_conn_outputv(drv_conn *c, ErlIOVec *ev)
     size_t have = driver_vec_to_buf(ev, head, ev->size < HEAD_MAX ? ev->size : HEAD_MAX);
     drv_args a = drv_args_of(head, have);
     unsigned cmd = drv_args_u8(&a);
-    if (c->state != DRV_CONN_OPEN && !c->session)
+    if (!c->session)
         return;
     gr_submit who = get_submitter(c, &a);
     if (a.short_of || cmd < DRV_CMD_CALL || cmd > DRV_CMD_REPLY)
         return;
     size_t skip = (size_t)(a.at - (const uint8_t *)head);
-    gr_piece pieces[PIECES_MAX];
-    ErlDrvBinary *joined;
-    size_t n = get_pieces(ev, skip, pieces, &joined);
-    if (n == 0 && ev->size > skip)
-        n = join_pieces(ev, skip, pieces, &joined);
-    int rc = GR_ENOMEM;
-    if (c->state != DRV_CONN_OPEN)
-        rc = GR_EEOF;
-    else if (n || ev->size == skip)
-        rc = queue(c, cmd, &who, pieces, n);
-    if (joined)
-        driver_free_binary(joined);
+    int rc = queue_vector(c, cmd, &who, ev, skip);
     if (rc == GR_OK) {
         drv_io_submitted(c);
         return;

@@ -14,10 +14,15 @@
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
-%% The client of a destination, started if there is none. Exits if the application does not run.
+%% The client of a destination, started if there is none. `restarting' when the dispatcher itself
+%% is not there.
 -spec client(gen_rpc:dest()) -> {ok, pid()} | {error, term()}.
 client(Dest) ->
-    gen_server:call(?MODULE, {client, Dest}, infinity).
+    try
+        gen_server:call(?MODULE, {client, Dest}, infinity)
+    catch
+        exit:_ -> {error, restarting}
+    end.
 
 -spec init([]) -> {ok, state()}.
 init([]) ->

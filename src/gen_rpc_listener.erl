@@ -93,7 +93,7 @@ terminate(_Reason, #state{port = Port, half_open = HalfOpen}) ->
 accepted(Child, Address, #state{half_open = HalfOpen} = State) ->
     case gen_rpc_config:connection(server) of
         {ok, Connection} ->
-            ok = gen_rpc_port:handshake(Child, Connection),
+            _ = gen_rpc_port:handshake(Child, Connection),
             State#state{half_open = HalfOpen#{Child => Address}};
         none ->
             refused(Address, no_cookie),

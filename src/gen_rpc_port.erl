@@ -48,6 +48,11 @@
 %% Up to here a message is copied into the command; beyond it the driver takes references.
 -define(COPY_MAX, 16384).
 
+%% A message of more pieces than this is packed, into pieces of at least the other size: the driver
+%% takes a reference to each of them in one callback.
+-define(PIECES_MAX, 64).
+-define(PIECE_MIN, 65536).
+
 -type connection() :: #{name := binary(),
                         cookie := binary(),
                         authentication_timeout := timeout(),
@@ -122,10 +127,9 @@ listen(Port, Address, MaxConnections) ->
     end.
 
 %% Starts to authenticate whoever is at an accepted port.
--spec handshake(port(), connection()) -> ok.
+-spec handshake(port(), connection()) -> ok | down.
 handshake(Port, Connection) ->
-    [] = port_control(Port, ?HANDSHAKE, encode(Connection)),
-    ok.
+    submitted(control(Port, ?HANDSHAKE, encode(Connection))).
 
 %% Lets requests come to the port's owner.
 -spec activate(port()) -> ok | down.
@@ -209,10 +213,22 @@ submit(Port, Command, Id, Timeout, Tag, Message) ->
             submitted(control(Port, Command, [Head | Message]));
         Size ->
             case submitted(control(Port, ?ADMIT, [Head, <<Size:64>>])) of
-                ok -> command(Port, [<<Command>>, Head | Message]);
+                ok -> command(Port, [<<Command>>, Head | pack(Message)]);
                 Refused -> Refused
             end
     end.
+
+pack(Message) when length(Message) =< ?PIECES_MAX -> Message;
+pack(Message) -> pack(Message, [], 0).
+
+pack([Piece | Rest], Small, Size) when byte_size(Piece) < ?PIECE_MIN, Size < ?PIECE_MIN ->
+    pack(Rest, [Piece | Small], Size + byte_size(Piece));
+pack(Pieces, [_ | _] = Small, _Size) ->
+    [iolist_to_binary(lists:reverse(Small)) | pack(Pieces, [], 0)];
+pack([Piece | Rest], [], 0) ->
+    [Piece | pack(Rest, [], 0)];
+pack([], [], 0) ->
+    [].
 
 command(Port, Data) ->
     try port_command(Port, Data) of

@@ -25,26 +25,24 @@ call(Dest, M, F, A, RecvTimeout, SendTimeout) ->
             end;
         false ->
             Request = erlang:term_to_iovec({M, F, A}),
-            call(Dest, Request, deadline(RecvTimeout), deadline(SendTimeout), ?ATTEMPTS)
+            Until = deadline(RecvTimeout),
+            call_on(connection(Dest, Until), Dest, Request, Until, deadline(SendTimeout), ?ATTEMPTS)
     end.
 
-call(_Dest, _Request, _Until, _SendUntil, 0) ->
-    {badrpc, nodedown};
-call(Dest, Request, Until, SendUntil, Attempts) ->
-    case connection(Dest, Until, ?ATTEMPTS) of
-        {ok, Port} ->
-            case submit_call(Port, Request, Until, SendUntil) of
-                Reply when is_binary(Reply) -> result(Reply);
-                again -> call(Dest, Request, Until, SendUntil, Attempts - 1);
-                {unsent, _} -> {badrpc, nodedown};
-                {lost, Reason} -> {badtcp, Reason};
-                {too_big, Size, Limit} -> {badrpc, {message_too_big, Size, Limit}};
-                send_timeout -> {badtcp, send_timeout};
-                timeout -> {badrpc, timeout}
-            end;
-        Error ->
-            Error
-    end.
+call_on({ok, Port}, Dest, Request, Until, SendUntil, Attempts) ->
+    case submit_call(Port, Request, Until, SendUntil) of
+        Reply when is_binary(Reply) ->
+            result(Reply);
+        again ->
+            call_on(connect(Dest, Until, Attempts), Dest, Request, Until, SendUntil, Attempts - 1);
+        {unsent, _} -> {badrpc, nodedown};
+        {lost, Reason} -> {badtcp, Reason};
+        {too_big, Size, Limit} -> {badrpc, {message_too_big, Size, Limit}};
+        send_timeout -> {badtcp, send_timeout};
+        timeout -> {badrpc, timeout}
+    end;
+call_on(Error, _Dest, _Request, _Until, _SendUntil, _Attempts) ->
+    Error.
 
 result(Reply) ->
     case gen_rpc_result:decode(Reply) of
@@ -58,23 +56,20 @@ cast(Dest, M, F, A, SendTimeout) ->
         true ->
             ok = gen_rpc_worker:local_cast(M, F, A);
         false ->
-            cast(Dest, erlang:term_to_iovec({M, F, A}), deadline(SendTimeout), ?ATTEMPTS)
+            Request = erlang:term_to_iovec({M, F, A}),
+            Until = deadline(SendTimeout),
+            cast_on(connection(Dest, Until), Dest, Request, Until, ?ATTEMPTS)
     end,
     true.
 
-cast(Dest, _Request, _Until, 0) ->
-    dropped(Dest, nodedown);
-cast(Dest, Request, Until, Attempts) ->
-    case connection(Dest, Until, ?ATTEMPTS) of
-        {ok, Port} ->
-            case submit_cast(Port, Request, Until) of
-                ok -> ok;
-                again -> cast(Dest, Request, Until, Attempts - 1);
-                Reason -> dropped(Dest, Reason)
-            end;
-        {badrpc, Reason} ->
-            dropped(Dest, Reason)
-    end.
+cast_on({ok, Port}, Dest, Request, Until, Attempts) ->
+    case submit_cast(Port, Request, Until) of
+        ok -> ok;
+        again -> cast_on(connect(Dest, Until, Attempts), Dest, Request, Until, Attempts - 1);
+        Reason -> dropped(Dest, Reason)
+    end;
+cast_on({badrpc, Reason}, Dest, _Request, _Until, _Attempts) ->
+    dropped(Dest, Reason).
 
 dropped(Dest, Reason) ->
     gen_rpc_log:warning(#{what => "cast dropped", node => gen_rpc_dest:node(Dest),
@@ -82,23 +77,29 @@ dropped(Dest, Reason) ->
 
 %%% Connection
 
-connection(Dest, Until, Attempts) ->
+connection(Dest, Until) ->
     case gen_rpc_registry:lookup(Dest) of
         {ok, _Port} = Found -> Found;
-        none -> connect(Dest, Until, Attempts);
+        none -> connect(Dest, Until, ?ATTEMPTS);
         not_started -> error({not_started, gen_rpc})
     end.
 
+%% By way of the client, which has heard of the end of its connection before it hears of us. So
+%% this never returns a port that has refused us already, as the registry may for a moment.
 connect(_Dest, _Until, 0) ->
     {badrpc, nodedown};
 connect(Dest, Until, Attempts) ->
-    {ok, Client} = gen_rpc_dispatcher:client(Dest),
-    case gen_rpc_client:await(Client, left(Until)) of
-        {ok, _Port} = Found -> Found;
-        gone -> connection(Dest, Until, Attempts - 1);
-        timeout -> {badrpc, timeout};
-        {error, invalid_cookie} -> {badrpc, invalid_cookie};
-        {error, _Reason} -> {badrpc, nodedown}
+    case gen_rpc_dispatcher:client(Dest) of
+        {ok, Client} ->
+            case gen_rpc_client:await(Client, left(Until)) of
+                {ok, _Port} = Found -> Found;
+                gone -> connect(Dest, Until, Attempts - 1);
+                timeout -> {badrpc, timeout};
+                {error, invalid_cookie} -> {badrpc, invalid_cookie};
+                {error, _Reason} -> {badrpc, nodedown}
+            end;
+        {error, _Reason} ->
+            {badrpc, nodedown}
     end.
 
 %%% Submission. Reference and receive are in one function, so the compiler lets the receive skip

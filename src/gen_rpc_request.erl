@@ -24,7 +24,7 @@ call(Dest, M, F, A, RecvTimeout, SendTimeout) ->
                 Outcome -> gen_rpc_result:to_rpc(Outcome)
             end;
         false ->
-            Request = erlang:term_to_iovec({M, F, A}),
+            Request = gen_rpc_codec:encode(M, F, A),
             Until = deadline(RecvTimeout),
             call_on(connection(Dest, Until), Dest, Request, Until, deadline(SendTimeout), ?ATTEMPTS)
     end.
@@ -56,7 +56,7 @@ cast(Dest, M, F, A, SendTimeout) ->
         true ->
             ok = gen_rpc_worker:local_cast(M, F, A);
         false ->
-            Request = erlang:term_to_iovec({M, F, A}),
+            Request = gen_rpc_codec:encode(M, F, A),
             Until = deadline(SendTimeout),
             cast_on(connection(Dest, Until), Dest, Request, Until, ?ATTEMPTS)
     end,

@@ -20,7 +20,13 @@
 -define(SIGNAL, 4).
 -define(REFUSED, 5).
 
+%% A large binary is sent as it is, behind this byte, so that decoding does not copy it. The first
+%% byte of the external term format is 131.
+-define(RAW, 1).
+-define(LARGE, (256 * 1024)).
+
 -spec encode(outcome()) -> [binary()].
+encode({return, Value}) when is_binary(Value), byte_size(Value) >= ?LARGE -> [<<?RAW>>, Value];
 encode({return, Value}) -> erlang:term_to_iovec({?RETURN, Value});
 encode({throw, Value}) -> erlang:term_to_iovec({?THROW, Value});
 encode({exit, Reason}) -> erlang:term_to_iovec({?EXIT, Reason});
@@ -29,6 +35,8 @@ encode({signal, Reason}) -> erlang:term_to_iovec({?SIGNAL, Reason});
 encode({refused, Reason}) -> erlang:term_to_iovec({?REFUSED, Reason}).
 
 -spec decode(binary()) -> outcome() | invalid.
+decode(<<?RAW, Value/binary>>) ->
+    {return, Value};
 decode(Bytes) ->
     try binary_to_term(Bytes) of
         {?RETURN, Value} -> {return, Value};

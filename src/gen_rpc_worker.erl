@@ -9,7 +9,7 @@
 %% Serves a call that came over a connection.
 -spec call(port(), pos_integer(), binary()) -> ok.
 call(Port, Id, Request) ->
-    Outcome = case decode(Request) of
+    Outcome = case gen_rpc_codec:decode(Request) of
                   {M, F, A} -> execute(M, F, A);
                   invalid -> {refused, invalid_request}
               end,
@@ -18,7 +18,7 @@ call(Port, Id, Request) ->
 %% Serves a cast that came over a connection.
 -spec cast(binary()) -> ok.
 cast(Request) ->
-    case decode(Request) of
+    case gen_rpc_codec:decode(Request) of
         {M, F, A} -> run_cast(M, F, A);
         invalid -> gen_rpc_log:warning(#{what => "invalid cast ignored"})
     end.
@@ -52,14 +52,6 @@ run_local(Result, M, F, A) ->
 local_cast(M, F, A) ->
     _ = spawn(fun() -> run_cast(M, F, A) end),
     ok.
-
-decode(Request) ->
-    try binary_to_term(Request) of
-        {M, F, A} = Call when is_atom(M), is_atom(F), is_list(A) -> Call;
-        _ -> invalid
-    catch
-        error:badarg -> invalid
-    end.
 
 %% Not a tail call: this frame is where the stack that the caller sees is cut.
 execute(M, F, A) ->

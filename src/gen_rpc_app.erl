@@ -8,14 +8,17 @@
 
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
+    ok = gen_rpc_log:start(),
     case gen_rpc_config:load(application:get_all_env(gen_rpc)) of
         ok ->
             gen_rpc_sup:start_link();
         {error, Reason} ->
             gen_rpc_log:error(#{what => "invalid setting", reason => gen_rpc_config:format(Reason)}),
+            ok = gen_rpc_log:stop(),
             {error, Reason}
     end.
 
 -spec stop(term()) -> ok.
 stop(_State) ->
-    gen_rpc_config:unload().
+    ok = gen_rpc_config:unload(),
+    gen_rpc_log:stop().

@@ -5,8 +5,11 @@
 
 -behaviour(gen_server).
 
--export([start_link/1, connect/1, await/2]).
+-export([start_link/1, await/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+%% How long a client waits for the caller that it was started for, ms. Long enough for any live one.
+-define(UNUSED, 5000).
 
 -record(state, {dest :: gen_rpc:dest(),
                 phase = new :: new | connecting | up | closing,
@@ -20,12 +23,8 @@
 start_link(Dest) ->
     gen_server:start_link(?MODULE, Dest, []).
 
-%% Sets a new client to work. By its starter, once it is in the registry.
--spec connect(pid()) -> ok.
-connect(Client) ->
-    gen_server:cast(Client, connect).
-
-%% Waits until the connection is up. `gone': it has been, or says goodbye; ask the dispatcher again.
+%% Waits until the connection is up. The first to wait sets the client to work, so whoever caused the
+%% attempt hears how it ended. `gone': it has been up, or says goodbye; ask the dispatcher again.
 -spec await(pid(), timeout()) -> {ok, port()} | {error, atom()} | gone | timeout.
 await(Client, Timeout) ->
     try
@@ -35,13 +34,15 @@ await(Client, Timeout) ->
         exit:_ -> gone
     end.
 
--spec init(gen_rpc:dest()) -> {ok, state()}.
+-spec init(gen_rpc:dest()) -> {ok, state(), timeout()}.
 init(Dest) ->
     _ = process_flag(trap_exit, true),
-    {ok, #state{dest = Dest}}.
+    {ok, #state{dest = Dest}, ?UNUSED}.
 
 -spec handle_call(term(), gen_server:from(), state()) ->
-          {reply, term(), state()} | {noreply, state()}.
+          {reply, term(), state()} | {noreply, state()} | {stop, normal, state()}.
+handle_call(await, From, #state{phase = new} = State) ->
+    connect(State#state{phase = connecting, waiting = [From]});
 handle_call(await, _From, #state{phase = up, port = Port} = State) ->
     {reply, {ok, Port}, State};
 handle_call(await, _From, #state{phase = closing} = State) ->
@@ -52,16 +53,7 @@ handle_call(_Request, _From, State) ->
     gen_rpc_log:stray(call),
     {reply, {error, unknown_call}, State}.
 
--spec handle_cast(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
-handle_cast(connect, #state{phase = new, dest = Dest} = State) ->
-    {tcp, PortNumber} = gen_rpc_config:target(gen_rpc_dest:node(Dest)),
-    case resolve(Dest) of
-        {ok, Addresses} ->
-            try_next(State#state{phase = connecting,
-                                 addresses = [{A, PortNumber} || A <- Addresses]}, nxdomain);
-        {error, Reason} ->
-            give_up(State, Reason)
-    end;
+-spec handle_cast(term(), state()) -> {noreply, state()}.
 handle_cast(_Request, State) ->
     gen_rpc_log:stray(cast),
     {noreply, State}.
@@ -87,6 +79,8 @@ handle_info({'EXIT', Port, _Reason}, #state{port = Port} = State) ->
     {stop, normal, lost(State#state{port = undefined}, port_closed)};
 handle_info({'EXIT', _Other, _Reason}, State) ->
     {noreply, State};
+handle_info(timeout, #state{phase = new} = State) ->
+    {stop, normal, State};
 handle_info(_Message, State) ->
     gen_rpc_log:stray(message),
     {noreply, State}.
@@ -104,6 +98,15 @@ terminate(_Reason, State) ->
     end.
 
 %%% Connecting
+
+connect(#state{dest = Dest} = State) ->
+    {tcp, PortNumber} = gen_rpc_config:target(gen_rpc_dest:node(Dest)),
+    case resolve(Dest) of
+        {ok, Addresses} ->
+            try_next(State#state{addresses = [{A, PortNumber} || A <- Addresses]}, nxdomain);
+        {error, Reason} ->
+            give_up(State, Reason)
+    end.
 
 resolve(Dest) ->
     case gen_rpc_dest:host(gen_rpc_dest:node(Dest)) of

@@ -69,7 +69,6 @@ load([{Key, Default, Check, Allowed} | Rest], Given, Acc) ->
         false -> {error, {invalid_setting, Key, Value, Allowed}}
     end;
 load([], _Given, Acc) ->
-    ok = gen_rpc_log:init(),
     persistent_term:put(?KEY, Acc).
 
 -spec unload() -> ok.

@@ -61,7 +61,6 @@ start(Dest, State) ->
     case gen_rpc_client_sup:start_client(Dest) of
         {ok, Client} when is_pid(Client) ->
             ok = gen_rpc_registry:add(Dest, Client),
-            ok = gen_rpc_client:connect(Client),
             {reply, {ok, Client}, State#{monitor(process, Client) => Client}};
         Error ->
             {reply, {error, Error}, State}

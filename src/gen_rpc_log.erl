@@ -5,7 +5,7 @@
 -module(gen_rpc_log).
 
 -export([error/1, warning/1, notice/1, stray/1]).
--export([init/0, format/1]).
+-export([start/0, stop/0, format/1]).
 
 -include_lib("kernel/include/logger.hrl").
 
@@ -20,9 +20,20 @@
 -type report() :: #{what := string(), atom() => term()}.
 -export_type([report/0]).
 
--spec init() -> ok.
-init() ->
-    persistent_term:put(?LIMITER, atomics:new(3, [])).
+%% Makes the reports visible: OTP's default handler drops every domain but its own, unless told.
+%% A handler that lets through or drops our domain by a filter of its own is not affected.
+-spec start() -> ok.
+start() ->
+    ok = persistent_term:put(?LIMITER, atomics:new(3, [])),
+    _ = logger:add_handler_filter(default, gen_rpc, {fun logger_filters:domain/2,
+                                                     {log, sub, [gen_rpc]}}),
+    ok.
+
+-spec stop() -> ok.
+stop() ->
+    _ = logger:remove_handler_filter(default, gen_rpc),
+    _ = persistent_term:erase(?LIMITER),
+    ok.
 
 -spec error(report()) -> ok.
 error(Report) ->
@@ -87,5 +98,5 @@ format(#{what := What} = Report) ->
 value(Value) ->
     case io_lib:printable_unicode_list(Value) of
         true -> Value;
-        false -> io_lib:format("~0tp", [Value])
+        false -> io_lib:format("~tw", [Value])
     end.

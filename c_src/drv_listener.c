@@ -32,6 +32,7 @@ struct drv_quota {
 struct drv_listener {
     drv_port *port;
     int fd;
+    int failing; /* the owner knows that accepting fails; until it succeeds again */
     drv_quota *quota;
 };
 
@@ -98,6 +99,7 @@ ErlDrvSSizeT drv_listener_open(drv_port *p, const char *buf, size_t size, drv_re
     }
     l->port = p;
     l->fd = fd;
+    l->failing = 0;
     l->quota = q;
     p->listener = l;
     p->kind = DRV_KIND_LISTENER;
@@ -147,7 +149,9 @@ static void pause_accepting(drv_listener *l, int rc)
 {
     driver_select(l->port->ix, event_of(l->fd), ERL_DRV_READ, 0);
     driver_set_timer(l->port->ix, ACCEPT_PAUSE);
-    drv_tell_atom(l->port->id, DRV_ATOM_ACCEPT_ERROR, drv_atom_errno(-rc));
+    if (!l->failing)
+        drv_tell_atom(l->port->id, DRV_ATOM_ACCEPT_ERROR, drv_atom_errno(-rc));
+    l->failing = 1;
 }
 
 /* These say something of one connection, not of the listener. */
@@ -180,6 +184,7 @@ void drv_listener_accept(drv_listener *l)
             pause_accepting(l, rc);
             break;
         }
+        l->failing = 0;
     }
     if (refused)
         drv_tell_count(l->port->id, DRV_ATOM_REFUSED, refused);

@@ -16,6 +16,7 @@
 %% once, so that it never starves, and little beside one large message.
 -define(OUTPUT_LIMIT, 4 * ?MIB).
 
+%% The value of a cookie is shown as `hidden'.
 -type reason() :: {invalid_setting, atom(), Value :: term(), Allowed :: string()}
                 | {unknown_setting, atom(), Known :: [atom()]}.
 -export_type([reason/0]).
@@ -66,6 +67,7 @@ load([{Key, Default, Check, Allowed} | Rest], Given, Acc) ->
     Value = maps:get(Key, Given, Default),
     case Check(Value) of
         true -> load(Rest, Given, Acc#{Key => Value});
+        false when Key =:= secret_cookie -> {error, {invalid_setting, Key, hidden, Allowed}};
         false -> {error, {invalid_setting, Key, Value, Allowed}}
     end;
 load([], _Given, Acc) ->
@@ -84,10 +86,8 @@ get(Key) ->
         #{} -> element(2, lists:keyfind(Key, 1, settings()))
     end.
 
-%% Readable form of the reason for which load/1 refused. A cookie is never shown.
+%% Readable form of the reason for which load/1 refused.
 -spec format(reason()) -> string().
-format({invalid_setting, secret_cookie, _Value, Allowed}) ->
-    lists:flatten(io_lib:format("secret_cookie must be ~s", [Allowed]));
 format({invalid_setting, Key, Value, Allowed}) ->
     lists:flatten(io_lib:format("~s is ~0tp, must be ~s", [Key, Value, Allowed]));
 format({unknown_setting, Key, Known}) ->

@@ -218,7 +218,11 @@ int gr_session_call(gr_session *s, const gr_submit *who, const gr_piece *pieces,
     c->deadline = later(who->deadline, DEADLINE_GRACE);
     c->position = s->out.in;
     touch(s);
-    return put_frame(s, GR_FRAME_REQUEST, who->id, pieces, count, size);
+    rc = put_frame(s, GR_FRAME_REQUEST, who->id, pieces, count, size);
+    /* Whoever is told so now must not be handed back by gr_session_take, too. */
+    if (rc != GR_OK)
+        gr_call_free(&s->calls, gr_calls_take(&s->calls, who->id));
+    return rc;
 }
 
 int gr_session_cast(gr_session *s, const gr_piece *pieces, size_t count)
@@ -282,7 +286,8 @@ size_t gr_session_peek(const gr_session *s, gr_iov *iov, size_t max)
 void gr_session_consume(gr_session *s, size_t n)
 {
     gr_outq_consume(&s->out, n);
-    s->progress = s->now;
+    if (n)
+        s->progress = s->now;
 }
 
 /* ---- input ---- */

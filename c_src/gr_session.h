@@ -102,7 +102,8 @@ int gr_session_admit(gr_session *s, const gr_submit *who, uint64_t size);
 /*
  * Queue a message, whether or not the output is over its limit: gr_session_admit decides that.
  * GR_ETOOBIG, GR_ECLOSING and GR_EEXIST change nothing, except that a reply too big is replaced by
- * a frame that says so. Borrow pieces; take references of owners where it pays.
+ * a frame that says so. After any other code than GR_OK nobody is owed an answer for this message.
+ * Borrow pieces; take references of owners where it pays.
  */
 int gr_session_call(gr_session *s, const gr_submit *who, const gr_piece *pieces, size_t count);
 int gr_session_cast(gr_session *s, const gr_piece *pieces, size_t count);

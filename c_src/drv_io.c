@@ -190,6 +190,7 @@ void drv_io_settle(drv_conn *c)
     if (gr_session_output(c->session) && !c->flush_pending)
         drv_io_select(c, ERL_DRV_WRITE, 1);
     drv_io_select(c, ERL_DRV_READ, !c->eof && may_deliver(c));
+    gr_session_reading(c->session, c->reading);
     arm(c);
 }
 

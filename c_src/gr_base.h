@@ -11,7 +11,7 @@
 
 /*
  * Results. Zero is success. Codes above GR_FATAL leave the session usable; after one at or below
- * it only gr_session_free, gr_session_take and the getters are legal.
+ * it only gr_session_free, gr_session_take, gr_session_cancel and the getters are legal.
  */
 enum {
     GR_OK = 0,

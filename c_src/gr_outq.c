@@ -129,8 +129,6 @@ size_t gr_outq_peek(const gr_outq *q, gr_iov *iov, size_t max)
 {
     size_t n = 0;
     for (const gr_chunk *c = q->head; c && n < max; c = c->next) {
-        if (!c->size)
-            continue;
         iov[n].data = (uint8_t *)(uintptr_t)c->data;
         iov[n].size = c->size;
         n++;

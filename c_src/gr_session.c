@@ -47,8 +47,12 @@ struct gr_session {
     uint64_t now;
     uint64_t heard;    /* last byte from the peer */
     uint64_t progress; /* last byte that the socket took, or first one queued after none */
-    uint64_t pinged;   /* last ping; answered when heard >= pinged */
-    uint64_t active;   /* last request, cast or reply */
+    int pinging;       /* a ping waits for a sign of life */
+    uint64_t ping_end; /* bytes ever queued with it; it has left when as many were written */
+    uint64_t pinged;   /* when it left */
+    int reading;       /* whether bytes from the peer would be taken at all */
+    uint64_t active;   /* last request, cast or reply, or part of one written */
+    uint64_t work_end; /* bytes ever queued with the last of them */
     uint64_t swept;    /* last search for dead callers */
     uint64_t bytes_in;
     uint64_t frames_in;
@@ -64,11 +68,6 @@ static uint64_t later(uint64_t t, uint64_t delay)
 static uint64_t min64(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
-}
-
-static uint64_t max64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
 }
 
 static int fail(gr_session *s, int rc)
@@ -97,6 +96,7 @@ int gr_session_new(gr_session **out, const gr_mem *mem, const gr_blob_ops *blobs
     s->keepalive_interval = cfg->keepalive_interval;
     s->idle_timeout = cfg->idle_timeout;
     s->now = s->heard = s->progress = s->active = s->swept = cfg->now;
+    s->reading = 1;
     s->auth_deadline = later(cfg->now, cfg->auth_timeout);
     s->close_deadline = GR_FOREVER;
     gr_reader_init(&s->in, mem, blobs, s->role == GR_CLIENT, s->max_message);
@@ -156,9 +156,11 @@ static int say_bye(gr_session *s)
     return put_empty(s, GR_FRAME_BYE);
 }
 
+/* There is traffic: what is queued by now belongs to it. */
 static void touch(gr_session *s)
 {
     s->active = s->now;
+    s->work_end = s->out.in;
     s->idle_due = s->idle_told = 0;
 }
 
@@ -185,6 +187,18 @@ static int check_open(const gr_session *s, gr_role role)
     return role == GR_CLIENT && (s->bye_sent || s->bye_seen) ? GR_ECLOSING : GR_OK;
 }
 
+/* Submitters wake when half of the limit is free again, so that they don't wake for every write. */
+static int may_wake(const gr_session *s)
+{
+    return s->out.size <= s->output_limit / 2;
+}
+
+/* Nobody overtakes those who wait. */
+static int has_room(const gr_session *s)
+{
+    return may_wake(s) || (s->out.size < s->output_limit && !s->waiters.count);
+}
+
 int gr_session_admit(gr_session *s, const gr_submit *who, uint64_t size)
 {
     int rc = check_open(s, s->role);
@@ -192,7 +206,7 @@ int gr_session_admit(gr_session *s, const gr_submit *who, uint64_t size)
         return rc;
     if (s->role == GR_CLIENT && size > gr_session_limit(s))
         return GR_ETOOBIG;
-    if (s->out.size < s->output_limit)
+    if (has_room(s))
         return GR_OK;
     gr_call *w;
     rc = gr_calls_put(&s->waiters, who->id, who->caller, who->tag, who->tag_size, &w);
@@ -217,8 +231,8 @@ int gr_session_call(gr_session *s, const gr_submit *who, const gr_piece *pieces,
         return fail(s, rc);
     c->deadline = later(who->deadline, DEADLINE_GRACE);
     c->position = s->out.in;
-    touch(s);
     rc = put_frame(s, GR_FRAME_REQUEST, who->id, pieces, count, size);
+    touch(s);
     /* Whoever is told so now must not be handed back by gr_session_take, too. */
     if (rc != GR_OK)
         gr_call_free(&s->calls, gr_calls_take(&s->calls, who->id));
@@ -233,8 +247,9 @@ int gr_session_cast(gr_session *s, const gr_piece *pieces, size_t count)
     uint64_t size = total_size(pieces, count);
     if (size > gr_session_limit(s))
         return GR_ETOOBIG;
+    rc = put_frame(s, GR_FRAME_CAST, 0, pieces, count, size);
     touch(s);
-    return put_frame(s, GR_FRAME_CAST, 0, pieces, count, size);
+    return rc;
 }
 
 static int put_too_big(gr_session *s, uint64_t id, uint64_t size, uint64_t limit)
@@ -256,12 +271,12 @@ int gr_session_reply(gr_session *s, uint64_t id, const gr_piece *pieces, size_t 
     if (!c)
         return GR_ENOENT;
     gr_call_free(&s->calls, c);
-    touch(s);
     uint64_t size = total_size(pieces, count);
     uint64_t limit = gr_session_limit(s);
-    if (size > limit)
-        return put_too_big(s, id, size, limit);
-    return put_frame(s, GR_FRAME_REPLY, id, pieces, count, size);
+    rc = size > limit ? put_too_big(s, id, size, limit)
+                      : put_frame(s, GR_FRAME_REPLY, id, pieces, count, size);
+    touch(s);
+    return rc;
 }
 
 int gr_session_cancel(gr_session *s, uint64_t id)
@@ -285,9 +300,14 @@ size_t gr_session_peek(const gr_session *s, gr_iov *iov, size_t max)
 
 void gr_session_consume(gr_session *s, size_t n)
 {
+    if (!n)
+        return;
+    if (s->out.out < s->work_end)
+        s->active = s->now;
     gr_outq_consume(&s->out, n);
-    if (n)
-        s->progress = s->now;
+    s->progress = s->now;
+    if (s->pinging && s->pinged == GR_FOREVER && s->out.out >= s->ping_end)
+        s->pinged = s->now;
 }
 
 /* ---- input ---- */
@@ -302,6 +322,14 @@ void gr_session_filled(gr_session *s, size_t n)
     gr_reader_filled(&s->in, n);
     s->bytes_in += n;
     s->heard = s->now;
+    s->pinging = 0;
+}
+
+void gr_session_reading(gr_session *s, int on)
+{
+    if (on && !s->reading)
+        s->heard = s->now;
+    s->reading = on;
 }
 
 void gr_session_eof(gr_session *s)
@@ -408,12 +436,9 @@ static int on_frame(gr_session *s, const gr_input *in, gr_event *ev)
     }
 }
 
-/* Submitters wake when half of the limit is free again, so that they don't wake for every write. */
 static gr_call *ready_waiter(gr_session *s)
 {
-    if (!s->waiters.count || s->out.size > s->output_limit / 2)
-        return NULL;
-    return gr_calls_take_oldest(&s->waiters);
+    return may_wake(s) ? gr_calls_take_oldest(&s->waiters) : NULL;
 }
 
 static int at_eof(gr_session *s, gr_event *ev)
@@ -502,21 +527,16 @@ int gr_session_close(gr_session *s, uint64_t linger, int only_idle)
     return say_bye(s);
 }
 
-/* The last sign of life, in either direction: a large message on its way out delays every pong. */
-static uint64_t alive(const gr_session *s)
-{
-    return max64(s->heard, s->progress);
-}
-
-static int ping_pending(const gr_session *s)
-{
-    return s->pinged > s->heard;
-}
-
+/*
+ * A ping is due after an interval without a word, and its answer an interval after it has left: it
+ * may wait behind a large message, and the time for that is send_timeout's. Whoever does not read
+ * hears nothing, so then there is nothing to conclude.
+ */
 static uint64_t keepalive_due(const gr_session *s)
 {
-    uint64_t from = ping_pending(s) ? max64(alive(s), s->pinged) : alive(s);
-    return later(from, s->keepalive_interval);
+    if (!s->reading)
+        return GR_FOREVER;
+    return later(s->pinging ? s->pinged : s->heard, s->keepalive_interval);
 }
 
 static uint64_t stall_due(const gr_session *s)
@@ -557,10 +577,13 @@ static void sweep(gr_session *s, gr_calls *t)
 
 static int keep_alive(gr_session *s)
 {
-    if (ping_pending(s))
+    if (s->pinging)
         return GR_EKEEPALIVE;
-    s->pinged = s->now;
-    return put_empty(s, GR_FRAME_PING);
+    int rc = put_empty(s, GR_FRAME_PING);
+    s->pinging = 1;
+    s->ping_end = s->out.in;
+    s->pinged = GR_FOREVER;
+    return rc;
 }
 
 static int do_due(gr_session *s)

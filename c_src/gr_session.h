@@ -87,6 +87,9 @@ void gr_session_clock(gr_session *s, uint64_t now);
 int gr_session_space(gr_session *s, gr_iov iov[2], size_t *count);
 void gr_session_filled(gr_session *s, size_t n);
 
+/* Whether what the peer sends is read at the moment. While it is not, silence means nothing. */
+void gr_session_reading(gr_session *s, int on);
+
 /* The peer will send nothing more. What has arrived can still be taken as events. */
 void gr_session_eof(gr_session *s);
 
@@ -94,8 +97,9 @@ void gr_session_eof(gr_session *s);
 int gr_session_event(gr_session *s, gr_event *ev);
 
 /*
- * Whether a message of size bytes may be submitted now: GR_OK, GR_ETOOBIG, GR_ECLOSING, or
- * GR_EBUSY, after which GR_EV_READY or gr_session_take returns the submitter.
+ * Whether a message of size bytes may be submitted now: GR_OK, GR_ETOOBIG, GR_ECLOSING, GR_EEXIST
+ * (a submitter of that id waits already), or GR_EBUSY, after which GR_EV_READY or gr_session_take
+ * returns the submitter.
  */
 int gr_session_admit(gr_session *s, const gr_submit *who, uint64_t size);
 
@@ -109,7 +113,10 @@ int gr_session_call(gr_session *s, const gr_submit *who, const gr_piece *pieces,
 int gr_session_cast(gr_session *s, const gr_piece *pieces, size_t count);
 int gr_session_reply(gr_session *s, uint64_t id, const gr_piece *pieces, size_t count);
 
-/* Forgets a call or a waiting submitter: GR_OK, or GR_ENOENT if it has been answered. */
+/*
+ * Forgets a call or a waiting submitter: GR_OK, or GR_ENOENT if it has been answered. Also legal
+ * after a fatal code.
+ */
 int gr_session_cancel(gr_session *s, uint64_t id);
 
 /* Oldest output, at most max stretches. Legal once after a fatal handshake error: the refusal. */
@@ -122,7 +129,7 @@ void gr_session_consume(gr_session *s, size_t n);
  */
 int gr_session_close(gr_session *s, uint64_t linger, int only_idle);
 
-/* Does what is due. GR_OK or a fatal code. */
+/* Does what is due. GR_OK or a fatal code. The data of events taken before is gone. */
 int gr_session_tick(gr_session *s);
 
 /* When gr_session_tick is to be called next, ms; GR_FOREVER: no time is running. */

@@ -72,6 +72,18 @@ static void queued_output_is_not_idle(void **state)
     expect_busy(&pair.client);
 }
 
+/* The time begins when the last byte of it is written, not when it was queued. */
+static void long_output_is_activity_to_its_end(void **state)
+{
+    (void)state;
+    assert_rc(end_cast(&pair.client, 1, 9000), GR_OK);
+    pair.now += 10 * IDLE;
+    assert_rc(end_tick(&pair.client, pair.now), GR_OK);
+    end_drain(&pair.client, &pair.up.bytes, SIZE_MAX);
+    assert_true(gr_session_due(pair.client.s) == pair.now + IDLE);
+    end_expect_none(&pair.client);
+}
+
 /* Nor is a submitter that waits for room, in the moment before it is woken. */
 static void waiting_submitter_is_not_idle(void **state)
 {
@@ -188,6 +200,7 @@ int main(void)
         test_of(idle_is_told_once_at_its_time),
         test_of(call_in_flight_is_not_idle),
         test_of(queued_output_is_not_idle),
+        test_of(long_output_is_activity_to_its_end),
         test_of(waiting_submitter_is_not_idle),
         test_of(half_a_frame_is_not_idle),
         test_of(every_message_begins_the_time_anew),

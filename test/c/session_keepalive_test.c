@@ -150,11 +150,8 @@ static void large_message_going_out_counts_as_life(void **state)
         assert_rc(end_tick(&pair.client, pair.now), GR_OK);
         end_drain(&pair.client, &pair.up.bytes, 1000);
     }
-    pair.now += INTERVAL;
-    assert_rc(end_tick(&pair.client, pair.now), GR_OK);
-    end_drain(&pair.client, &pair.up.bytes, SIZE_MAX);
-    pair.now += INTERVAL;
-    assert_rc(end_tick(&pair.client, pair.now), GR_EKEEPALIVE);
+    assert_rc(end_tick(&pair.client, pair.now + INTERVAL - 1), GR_OK);
+    assert_rc(end_tick(&pair.client, pair.now + INTERVAL), GR_EKEEPALIVE);
 }
 
 /* The same with the ping already queued behind the message when it begins to move. */
@@ -172,6 +169,35 @@ static void ping_behind_a_large_message_has_time(void **state)
         end_drain(&pair.client, &pair.up.bytes, 1000);
         assert_rc(end_tick(&pair.client, pair.now), GR_OK);
     }
+}
+
+/* What the kernel takes is no sign of life: a stopped peer has one that takes a lot. */
+static void trickle_of_calls_does_not_hide_a_frozen_peer(void **state)
+{
+    (void)state;
+    for (uint64_t id = 1; pair.now < START + 2 * INTERVAL - 100; id++) {
+        pair.now += 100;
+        assert_rc(end_tick(&pair.client, pair.now), GR_OK);
+        assert_rc(end_call(&pair.client, id, 64), GR_OK);
+        end_drain(&pair.client, &pair.up.bytes, SIZE_MAX);
+    }
+    assert_rc(end_tick(&pair.client, START + 2 * INTERVAL), GR_EKEEPALIVE);
+}
+
+/* Who does not read can't hear an answer, and starts anew when he reads again. */
+static void silence_means_nothing_while_not_reading(void **state)
+{
+    (void)state;
+    gr_session_reading(pair.client.s, 0);
+    assert_true(gr_session_due(pair.client.s) == GR_FOREVER);
+    pair.now = START + 100 * INTERVAL;
+    assert_rc(end_tick(&pair.client, pair.now), GR_OK);
+    assert_int_equal(gr_session_output(pair.client.s), 0);
+    gr_session_reading(pair.client.s, 1);
+    assert_true(gr_session_due(pair.client.s) == pair.now + INTERVAL);
+    gr_session_reading(pair.client.s, 1);
+    assert_rc(end_tick(&pair.client, pair.now + INTERVAL), GR_OK);
+    expect_output(&pair.client, GR_FRAME_PING);
 }
 
 /* Pings without end whose answers nobody takes do not fill the memory. */
@@ -215,6 +241,8 @@ int main(void)
         test_of(large_message_coming_in_counts_as_life),
         test_of(large_message_going_out_counts_as_life),
         test_of(ping_behind_a_large_message_has_time),
+        test_of(trickle_of_calls_does_not_hide_a_frozen_peer),
+        test_of(silence_means_nothing_while_not_reading),
         test_of(flood_of_pings_is_answered_within_the_limit),
         test_of(unasked_pong_is_ignored),
     };

@@ -87,6 +87,19 @@ static void waiters_are_woken_in_order_at_half_the_limit(void **state)
     assert_int_equal(end_stats(&pair.client).waiting, 0);
 }
 
+/* While some wait, a newcomer does too, although there would be room for him. */
+static void newcomer_does_not_overtake(void **state)
+{
+    (void)state;
+    fill_output(&pair.client, LIMIT + 100);
+    assert_rc(admit(&pair.client, 1), GR_EBUSY);
+    take_output(&pair.client, LIMIT / 2);
+    assert_rc(admit(&pair.client, 2), GR_EBUSY);
+    take_output(&pair.client, 100);
+    expect_ready(&pair.client, 1);
+    expect_ready(&pair.client, 2);
+}
+
 /* Who fills the output again as soon as he is woken keeps those behind him waiting. */
 static void woken_waiter_may_fill_the_output_again(void **state)
 {
@@ -258,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test_of(submitters_wait_from_the_limit_on),
         test_of(waiters_are_woken_in_order_at_half_the_limit),
+        test_of(newcomer_does_not_overtake),
         test_of(woken_waiter_may_fill_the_output_again),
         test_of(workers_wait_too),
         test_of(waiting_twice_is_refused),

@@ -80,7 +80,7 @@ clean:
 	rm -rf _build/default/lib _build/test _build/test-logs
 
 distclean: clean
-	rm -rf _build ebin rebar.lock rebar3.crashdump erl_crash.dump
+	rm -rf _build doc ebin rebar.lock rebar3.crashdump erl_crash.dump
 
 .PHONY: all deps deps-build test unit-c ct xref dialyzer demo bench shell-master shell-slave format format-check \
 	clean distclean

@@ -219,6 +219,8 @@ static ErlDrvSSizeT do_close(drv_conn *c, const char *buf, size_t size, drv_resu
         return -1;
     if (c->state == DRV_CONN_DOWN)
         return drv_result_status(r, DRV_ST_DOWN);
+    if (c->session)
+        gr_session_clock(c->session, drv_now());
     int rc = c->session ? gr_session_close(c->session, linger, only_idle) : GR_ESTATE;
     if (rc == GR_EBUSY)
         return drv_result_status(r, DRV_ST_BUSY);

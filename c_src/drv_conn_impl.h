@@ -24,6 +24,8 @@ struct drv_conn {
     size_t config_size;
     uint64_t connect_deadline; /* ms */
     uint64_t armed;            /* when the timer fires, ms; GR_FOREVER: it does not run */
+    uint64_t used;             /* last input or submission, ms */
+    int trimmed;               /* gave its buffers back since then */
     uint64_t output_limit;     /* bytes; the accepting side reads no requests beyond it */
     ErlDrvTermData reason;     /* why it is down, an atom */
     unsigned undelivered;      /* messages of requests that the acceptor has not taken yet */
@@ -46,6 +48,9 @@ void drv_conn_fail(drv_conn *c, int rc); /* with a code of the core as the reaso
 int drv_conn_drain(drv_conn *c, size_t budget);
 
 void drv_io_select(drv_conn *c, int mode, int on);
+
+/* Before input, output or a submission: sets the session's clock. Returns the time, ms. */
+uint64_t drv_io_begin(drv_conn *c);
 
 /* After input, time or a command: delivers events, writes what is queued, sets the timer. */
 void drv_io_settle(drv_conn *c);

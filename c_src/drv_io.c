@@ -11,11 +11,15 @@
 #include "drv_term.h"
 
 /*
- * Bytes moved in one callback each way: some 100 us of copying. Small frames cost more a byte, so
- * of them no more than one buffer is taken; what is left makes the socket readable again.
+ * Bytes moved in one callback each way: some 100 us of copying. A frame costs as much again as the
+ * copying of this many bytes, so of small ones fewer bytes are taken.
  */
 #define READ_BUDGET ((size_t)512 * 1024)
+#define FRAME_COST ((size_t)512)
 #define WRITE_BUDGET ((size_t)512 * 1024)
+
+/* How long unused until a connection gives its buffers back, ms. */
+#define TRIM_AFTER 1000u
 
 /* Stretches in one writev. */
 #define WRITE_IOV 32
@@ -24,7 +28,7 @@
 #define WRITE_AT_ONCE ((size_t)64 * 1024)
 
 /* Messages of requests on their way to the acceptor; it takes one while the next is filled. */
-#define UNDELIVERED_MAX 4
+#define UNDELIVERED_MAX 8
 
 static ErlDrvEvent event_of(const drv_conn *c)
 {
@@ -168,9 +172,36 @@ static void flush(drv_conn *c)
 
 /* ---- time ---- */
 
+static uint64_t due_of(const drv_conn *c)
+{
+    if (!c->session)
+        return c->connect_deadline;
+    uint64_t due = gr_session_due(c->session);
+    uint64_t trim = c->trimmed ? GR_FOREVER : c->used + TRIM_AFTER;
+    return due < trim ? due : trim;
+}
+
+/* Reads the clock for what comes; the connection is in use. */
+uint64_t drv_io_begin(drv_conn *c)
+{
+    uint64_t now = drv_now();
+    gr_session_clock(c->session, now);
+    c->used = now;
+    c->trimmed = 0;
+    return now;
+}
+
+static void trim(drv_conn *c, uint64_t now)
+{
+    if (c->trimmed || now < c->used + TRIM_AFTER)
+        return;
+    gr_session_trim(c->session);
+    c->trimmed = 1;
+}
+
 static void arm(drv_conn *c)
 {
-    uint64_t due = c->session ? gr_session_due(c->session) : c->connect_deadline;
+    uint64_t due = due_of(c);
     if (due >= c->armed)
         return;
     uint64_t now = drv_now();
@@ -227,11 +258,8 @@ void drv_io_submitted(drv_conn *c)
 
 /* ---- callbacks ---- */
 
-/*
- * Bytes read; 0 at the end; -1 when there is nothing now or the connection is down. Sets *budget
- * to what may still be read.
- */
-static ssize_t read_some(drv_conn *c, size_t *budget)
+/* Bytes read; 0 at the end; -1 when there is nothing now or the connection is down. */
+static ssize_t read_some(drv_conn *c, size_t budget, int *drained)
 {
     gr_iov v[2];
     struct iovec iov[2];
@@ -242,10 +270,9 @@ static ssize_t read_some(drv_conn *c, size_t *budget)
         drv_conn_fail(c, rc);
         return -1;
     }
-    int large = n == 2;
     for (size_t i = 0; i < n; i++) {
         iov[i].iov_base = v[i].data;
-        iov[i].iov_len = v[i].size < *budget ? v[i].size : *budget;
+        iov[i].iov_len = v[i].size < budget ? v[i].size : budget;
         room += iov[i].iov_len;
         if (iov[i].iov_len < v[i].size)
             n = i + 1; /* the second stretch comes behind all of the first */
@@ -256,25 +283,36 @@ static ssize_t read_some(drv_conn *c, size_t *budget)
     while (got < 0 && errno == EINTR);
     if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
         drv_conn_down(c, drv_atom_errno(errno));
-    *budget = large && got == (ssize_t)room && room < *budget ? *budget - room : 0;
+    *drained = got < (ssize_t)room;
     return got;
+}
+
+static size_t frames_in(const drv_conn *c)
+{
+    gr_session_stats st;
+    gr_session_stats_get(c->session, &st);
+    return (size_t)st.frames_in;
 }
 
 void drv_conn_readable(drv_conn *c)
 {
     if (c->state != DRV_CONN_OPEN)
         return;
-    gr_session_clock(c->session, drv_now());
-    size_t budget = READ_BUDGET;
-    while (c->state == DRV_CONN_OPEN && budget && may_deliver(c)) {
-        ssize_t got = read_some(c, &budget);
+    (void)drv_io_begin(c);
+    size_t spent = 0;
+    int drained = 0;
+    while (c->state == DRV_CONN_OPEN && spent < READ_BUDGET && !drained && may_deliver(c)) {
+        size_t frames = frames_in(c);
+        ssize_t got = read_some(c, READ_BUDGET - spent, &drained);
         if (got > 0) {
             gr_session_filled(c->session, (size_t)got);
+            spent += (size_t)got;
         } else if (got == 0) {
             gr_session_eof(c->session);
             c->eof = 1;
         }
         pump(c);
+        spent += (frames_in(c) - frames) * FRAME_COST;
     }
     if (c->state == DRV_CONN_OPEN)
         drv_io_settle(c);
@@ -296,7 +334,7 @@ void drv_conn_writable(drv_conn *c)
     }
     if (c->state != DRV_CONN_OPEN)
         return;
-    gr_session_clock(c->session, drv_now());
+    (void)drv_io_begin(c);
     c->flush_pending = 0;
     flush(c);
     if (c->state == DRV_CONN_OPEN)
@@ -317,6 +355,7 @@ void drv_conn_timeout(drv_conn *c)
     if (c->state != DRV_CONN_OPEN)
         return;
     gr_session_clock(c->session, now);
+    trim(c, now);
     int rc = gr_session_tick(c->session);
     if (rc != GR_OK)
         drv_conn_fail(c, rc);

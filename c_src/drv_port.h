@@ -69,7 +69,7 @@ ErlDrvSSizeT drv_result_bytes(drv_result *r, const void *data, size_t size);
 /* Makes a port's data; NULL when out of memory. */
 drv_port *drv_port_new(void);
 
-/* Milliseconds of the VM's monotonic clock, from some start. */
+/* Monotonic milliseconds, from some start. */
 uint64_t drv_now(void);
 
 #endif

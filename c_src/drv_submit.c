@@ -14,10 +14,10 @@
 /* Pieces that need no allocation. gen_rpc_port.erl packs messages of very many small ones. */
 #define PIECES_MAX 64
 
-static gr_submit get_submitter(const drv_conn *c, drv_args *a)
+static gr_submit get_submitter(drv_conn *c, drv_args *a)
 {
     gr_submit who;
-    uint64_t now = drv_now();
+    uint64_t now = drv_io_begin(c);
     who.id = drv_args_u64(a);
     uint64_t time = drv_args_time(a);
     who.deadline = time == GR_FOREVER ? GR_FOREVER : now + time;
@@ -25,7 +25,6 @@ static gr_submit get_submitter(const drv_conn *c, drv_args *a)
     who.caller = driver_caller(c->port->ix);
     who.tag = tag.data;
     who.tag_size = tag.size;
-    gr_session_clock(c->session, now);
     return who;
 }
 

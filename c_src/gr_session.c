@@ -208,6 +208,8 @@ int gr_session_admit(gr_session *s, const gr_submit *who, uint64_t size)
         return GR_ETOOBIG;
     if (has_room(s))
         return GR_OK;
+    if (!who->tag_size)
+        return GR_EBUSY;
     gr_call *w;
     rc = gr_calls_put(&s->waiters, who->id, who->caller, who->tag, who->tag_size, &w);
     if (rc != GR_OK)
@@ -603,11 +605,13 @@ static int do_due(gr_session *s)
     }
     if (idle_due(s) <= now)
         s->idle_due = s->idle_told = 1;
-    if (s->out.size == 0) {
-        gr_outq_trim(&s->out);
-        gr_reader_trim(&s->in);
-    }
     return keepalive_due(s) <= now ? keep_alive(s) : GR_OK;
+}
+
+void gr_session_trim(gr_session *s)
+{
+    gr_outq_trim(&s->out);
+    gr_reader_trim(&s->in);
 }
 
 int gr_session_tick(gr_session *s)

@@ -99,7 +99,7 @@ int gr_session_event(gr_session *s, gr_event *ev);
 /*
  * Whether a message of size bytes may be submitted now: GR_OK, GR_ETOOBIG, GR_ECLOSING, GR_EEXIST
  * (a submitter of that id waits already), or GR_EBUSY, after which GR_EV_READY or gr_session_take
- * returns the submitter.
+ * returns the submitter; without a tag nobody is noted.
  */
 int gr_session_admit(gr_session *s, const gr_submit *who, uint64_t size);
 
@@ -129,7 +129,10 @@ void gr_session_consume(gr_session *s, size_t n);
  */
 int gr_session_close(gr_session *s, uint64_t linger, int only_idle);
 
-/* Does what is due. GR_OK or a fatal code. The data of events taken before is gone. */
+/* Gives back empty buffers, kept so far for speed only. The data of events taken before is gone. */
+void gr_session_trim(gr_session *s);
+
+/* Does what is due. GR_OK or a fatal code. */
 int gr_session_tick(gr_session *s);
 
 /* When gr_session_tick is to be called next, ms; GR_FOREVER: no time is running. */

@@ -55,7 +55,8 @@ handle_info({Port, requests, Requests}, #state{port = Port} = State) ->
 handle_info({Port, flush}, #state{port = Port} = State) ->
     ok = gen_rpc_port:flush(Port),
     {noreply, State};
-handle_info({{worker, _Id}, _Monitor, process, _Pid, normal}, State) ->
+handle_info({{worker, _Id}, _Monitor, process, _Pid, replied}, State) ->
+    ok = skip_replied(),
     {noreply, State};
 handle_info({{worker, Id}, _Monitor, process, _Pid, Reason}, #state{port = Port} = State) ->
     ok = gen_rpc_worker:report_exit(Port, Id, Reason),
@@ -70,7 +71,7 @@ handle_info({Port, down, Reason}, #state{port = Port} = State) ->
     {stop, normal, State};
 handle_info({'EXIT', Port, _Reason}, #state{port = Port} = State) ->
     {stop, normal, State};
-handle_info({'EXIT', _Other, _Reason}, State) ->
+handle_info({'EXIT', Other, _Reason}, State) when is_port(Other) ->
     {noreply, State};
 handle_info(_Message, State) ->
     gen_rpc_log:stray(message),
@@ -78,7 +79,7 @@ handle_info(_Message, State) ->
 
 -spec terminate(term(), state()) -> ok.
 terminate(_Reason, #state{port = Port}) ->
-    ok = gen_rpc_port:flush(Port),
+    _ = gen_rpc_port:goodbye(Port, infinity, always),
     ok = gen_rpc_port:drain(Port),
     gen_rpc_port:close(Port).
 
@@ -92,6 +93,14 @@ start_workers([{Id, Request} | Rest], Port) ->
     start_workers(Rest, Port);
 start_workers([], _Port) ->
     ok.
+
+%% One such message for each call: most are taken without going through gen_server.
+skip_replied() ->
+    receive
+        {{worker, _Id}, _Monitor, process, _Pid, replied} -> skip_replied()
+    after 0 ->
+        ok
+    end.
 
 lost(_State, normal) ->
     ok;

@@ -6,7 +6,7 @@
 -behaviour(gen_server).
 
 -export([start_link/1, await/2]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
 
 %% How long a client waits for the caller that it was started for, ms. Long enough for any live one.
 -define(UNUSED, 5000).
@@ -77,7 +77,7 @@ handle_info({Port, bye}, #state{port = Port} = State) ->
     {noreply, State#state{phase = closing}};
 handle_info({'EXIT', Port, _Reason}, #state{port = Port} = State) ->
     {stop, normal, lost(State#state{port = undefined}, port_closed)};
-handle_info({'EXIT', _Other, _Reason}, State) ->
+handle_info({'EXIT', Other, _Reason}, State) when is_port(Other) ->
     {noreply, State};
 handle_info(timeout, #state{phase = new} = State) ->
     {stop, normal, State};
@@ -93,9 +93,16 @@ terminate(_Reason, State) ->
         undefined ->
             ok;
         Port ->
-            ok = gen_rpc_port:flush(Port),
+            _ = gen_rpc_port:goodbye(Port, infinity, always),
             gen_rpc_port:close(Port)
     end.
+
+%% A key is the user's own data, and no log's business.
+-spec format_status(map()) -> map().
+format_status(#{state := #state{dest = {Node, _Key}} = State} = Status) ->
+    Status#{state := State#state{dest = {Node, hidden}}};
+format_status(Status) ->
+    Status.
 
 %%% Connecting
 

@@ -6,7 +6,7 @@
 -export([load/1, unload/0, get/1, format/1]).
 -export([cookie/0, connection/1, target/1]).
 
--define(KEY, {?MODULE, settings}).
+-define(KEY, ?MODULE).
 
 -define(MAX_TIMEOUT, 16#FFFFFFFE). % the driver keeps times as 32-bit milliseconds
 -define(MAX_COOKIE, 1020). % an atom: 255 characters of at most 4 bytes
@@ -92,7 +92,7 @@ format({invalid_setting, Key, Value, Allowed}) ->
     lists:flatten(io_lib:format("~s is ~0tp, must be ~s", [Key, Value, Allowed]));
 format({unknown_setting, Key, Known}) ->
     Names = lists:join(", ", [atom_to_list(K) || K <- Known]),
-    lists:flatten(io_lib:format("unknown setting ~ts; the settings are ~s", [Key, Names])).
+    lists:flatten(io_lib:format("unknown setting ~0tp; the settings are ~s", [Key, Names])).
 
 %% The cookie that both sides of a connection must know. A node without one proves nothing.
 -spec cookie() -> {ok, binary()} | none.

@@ -26,6 +26,7 @@ client(Dest) ->
 
 -spec init([]) -> {ok, state()}.
 init([]) ->
+    _ = process_flag(trap_exit, true),
     {ok, maps:from_list([{monitor(process, Client), Client}
                          || {_Dest, Client} <- gen_rpc_registry:clients()])}.
 

@@ -14,6 +14,7 @@ start_link() ->
 
 -spec init([]) -> {ok, none} | {stop, term()}.
 init([]) ->
+    _ = process_flag(trap_exit, true),
     case gen_rpc_port:load() of
         ok -> {ok, none};
         {error, Reason} -> {stop, {driver, Reason}}

@@ -76,10 +76,12 @@ handle_info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
 handle_info({'EXIT', Child, _Reason}, #state{half_open = HalfOpen} = State)
   when is_map_key(Child, HalfOpen) ->
     {noreply, State#state{half_open = maps:remove(Child, HalfOpen)}};
-handle_info({Child, down, _Reason}, State) when is_port(Child) ->
-    %% Handed over already; the acceptor finds it down when it activates it.
+handle_info({Child, down, Reason}, State) when is_port(Child) ->
+    %% Lost while it was handed over; the acceptor finds it down when it activates it.
+    _ = Reason =:= closed orelse
+        gen_rpc_log:notice(#{what => "incoming connection lost", reason => Reason}),
     {noreply, State};
-handle_info({'EXIT', _Other, _Reason}, State) ->
+handle_info({'EXIT', Other, _Reason}, State) when is_port(Other) ->
     {noreply, State};
 handle_info(_Message, State) ->
     gen_rpc_log:stray(message),

@@ -95,8 +95,13 @@ format(#{what := What} = Report) ->
             || {Key, Value} <- lists:sort(maps:to_list(maps:remove(what, Report)))],
     {"gen_rpc: ~ts~ts", [What, Rest]}.
 
+%% A peer chooses its own name, so text is shown as it is only if it can't look like another line.
 value(Value) ->
-    case io_lib:printable_unicode_list(Value) of
-        true -> Value;
+    Text = case is_binary(Value) of
+               true -> unicode:characters_to_list(Value);
+               false -> Value
+           end,
+    case io_lib:printable_unicode_list(Text) andalso lists:all(fun(C) -> C >= $\s end, Text) of
+        true -> Text;
         false -> io_lib:format("~tw", [Value])
     end.

@@ -114,14 +114,14 @@ close(Port) ->
 -spec connect(port(), {inet:ip_address(), inet:port_number()}, timeout(), connection()) ->
           ok | {error, atom()}.
 connect(Port, Address, Timeout, Connection) ->
-    result(port_control(Port, ?CONNECT,
-                        [address_bytes(Address), <<(ms(Timeout)):32>>, encode(Connection)])).
+    result(control(Port, ?CONNECT,
+                   [address_bytes(Address), <<(ms(Timeout)):32>>, encode(Connection)])).
 
 %% Listens; returns the port number, which is another one if 0 was asked for.
 -spec listen(port(), {inet:ip_address(), inet:port_number()}, pos_integer()) ->
           {ok, inet:port_number()} | {error, atom()}.
 listen(Port, Address, MaxConnections) ->
-    case port_control(Port, ?LISTEN, [address_bytes(Address), <<MaxConnections:32>>]) of
+    case control(Port, ?LISTEN, [address_bytes(Address), <<MaxConnections:32>>]) of
         [?ST_YES, High, Low] -> {ok, High * 256 + Low};
         Result -> result(Result)
     end.
@@ -142,7 +142,7 @@ call(Port, Id, Timeout, Tag, Request) ->
     submit(Port, ?CALL, Id, Timeout, Tag, Request).
 
 %% Submits a cast. Id and tag serve to wait when the connection is busy.
--spec cast(port(), pos_integer(), timeout(), binary(), [binary()]) -> submitted().
+-spec cast(port(), non_neg_integer(), timeout(), binary(), [binary()]) -> submitted().
 cast(Port, Id, Timeout, Tag, Request) ->
     submit(Port, ?CAST, Id, Timeout, Tag, Request).
 
@@ -207,13 +207,13 @@ address(<<6, Port:16, Parts/binary>>) ->
 %%% Submissions
 
 submit(Port, Command, Id, Timeout, Tag, Message) ->
-    Head = <<Id:64, (ms(Timeout)):32, (byte_size(Tag)):16, Tag/binary>>,
+    Head = <<Id:64, (ms(Timeout)):32, (byte_size(Tag)):16>>,
     case iolist_size(Message) of
         Size when Size =< ?COPY_MAX ->
-            submitted(control(Port, Command, [Head | Message]));
+            submitted(control(Port, Command, [Head, Tag | Message]));
         Size ->
-            case submitted(control(Port, ?ADMIT, [Head, <<Size:64>>])) of
-                ok -> command(Port, [<<Command>>, Head | pack(Message)]);
+            case submitted(control(Port, ?ADMIT, [Head, Tag, <<Size:64>>])) of
+                ok -> command(Port, [<<Command>>, Head, Tag | pack(Message)]);
                 Refused -> Refused
             end
     end.
@@ -237,6 +237,7 @@ command(Port, Data) ->
         error:badarg -> down
     end.
 
+%% Data may hold a cookie, so a command never fails with its arguments in the stack.
 control(Port, Command, Data) ->
     try
         port_control(Port, Command, Data)
@@ -251,6 +252,7 @@ submitted([?ST_DOWN]) -> down;
 submitted([?ST_TOO_BIG | Limit]) -> {too_big, binary:decode_unsigned(list_to_binary(Limit))}.
 
 result([]) -> ok;
+result([?ST_DOWN]) -> {error, closed};
 result([?ST_ERROR | Name]) -> {error, list_to_atom(Name)}.
 
 %%% Encodings

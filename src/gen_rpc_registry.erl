@@ -11,14 +11,14 @@
 
 -spec new() -> ok.
 new() ->
-    ?TABLE = ets:new(?TABLE, [named_table, public, set, {read_concurrency, true},
-                              {write_concurrency, true}]),
-    ok.
+    ?TABLE = ets:new(?TABLE, [named_table, public, set, {read_concurrency, true}]),
+    %% By its identifier a table is found without the lock of the table of names.
+    persistent_term:put(?TABLE, ets:whereis(?TABLE)).
 
 %% The port of an authenticated connection. `not_started' when the application does not run.
 -spec lookup(gen_rpc:dest()) -> {ok, port()} | none | not_started.
 lookup(Dest) ->
-    try ets:lookup(?TABLE, Dest) of
+    try ets:lookup(persistent_term:get(?TABLE), Dest) of
         [{_, _, Port}] when is_port(Port) -> {ok, Port};
         _ -> none
     catch

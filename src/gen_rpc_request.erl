@@ -12,7 +12,9 @@
 %% How long an answer can be under way from a port that is closing, ms.
 -define(CLOSING_GRACE, 5000).
 
--type time() :: integer() | infinity. % monotonic, ms
+%% A limit on time that has not run yet is the time itself, because reading the clock costs as much
+%% as submitting a small message. Whatever waits fixes it first, except for the last wait of all.
+-type time() :: {in, timeout()} | integer() | infinity. % ms; fixed: monotonic
 
 -spec call(gen_rpc:dest(), module(), atom(), [term()], timeout(), timeout()) ->
           term() | {badrpc, term()} | {badtcp, term()}.
@@ -25,8 +27,7 @@ call(Dest, M, F, A, RecvTimeout, SendTimeout) ->
             end;
         false ->
             Request = gen_rpc_codec:encode(M, F, A),
-            Until = deadline(RecvTimeout),
-            call_on(connection(Dest, Until), Dest, Request, Until, deadline(SendTimeout), ?ATTEMPTS)
+            call_on(connection(Dest), Dest, Request, {in, RecvTimeout}, {in, SendTimeout}, ?ATTEMPTS)
     end.
 
 call_on({ok, Port}, Dest, Request, Until, SendUntil, Attempts) ->
@@ -34,13 +35,16 @@ call_on({ok, Port}, Dest, Request, Until, SendUntil, Attempts) ->
         Reply when is_binary(Reply) ->
             result(Reply);
         again ->
-            call_on(connect(Dest, Until, Attempts), Dest, Request, Until, SendUntil, Attempts - 1);
+            call_on(none, Dest, Request, Until, SendUntil, Attempts);
         {unsent, _} -> {badrpc, nodedown};
         {lost, Reason} -> {badtcp, Reason};
         {too_big, Size, Limit} -> {badrpc, {message_too_big, Size, Limit}};
         send_timeout -> {badtcp, send_timeout};
         timeout -> {badrpc, timeout}
     end;
+call_on(none, Dest, Request, Until0, SendUntil, Attempts) ->
+    Until = fixed(Until0),
+    call_on(connect(Dest, Until, Attempts), Dest, Request, Until, fixed(SendUntil), Attempts - 1);
 call_on(Error, _Dest, _Request, _Until, _SendUntil, _Attempts) ->
     Error.
 
@@ -57,17 +61,19 @@ cast(Dest, M, F, A, SendTimeout) ->
             ok = gen_rpc_worker:local_cast(M, F, A);
         false ->
             Request = gen_rpc_codec:encode(M, F, A),
-            Until = deadline(SendTimeout),
-            cast_on(connection(Dest, Until), Dest, Request, Until, ?ATTEMPTS)
+            cast_on(connection(Dest), Dest, Request, {in, SendTimeout}, ?ATTEMPTS)
     end,
     true.
 
 cast_on({ok, Port}, Dest, Request, Until, Attempts) ->
     case submit_cast(Port, Request, Until) of
         ok -> ok;
-        again -> cast_on(connect(Dest, Until, Attempts), Dest, Request, Until, Attempts - 1);
+        again -> cast_on(none, Dest, Request, Until, Attempts);
         Reason -> dropped(Dest, Reason)
     end;
+cast_on(none, Dest, Request, Until0, Attempts) ->
+    Until = fixed(Until0),
+    cast_on(connect(Dest, Until, Attempts), Dest, Request, Until, Attempts - 1);
 cast_on({badrpc, Reason}, Dest, _Request, _Until, _Attempts) ->
     dropped(Dest, Reason).
 
@@ -77,10 +83,10 @@ dropped(Dest, Reason) ->
 
 %%% Connection
 
-connection(Dest, Until) ->
+connection(Dest) ->
     case gen_rpc_registry:lookup(Dest) of
         {ok, _Port} = Found -> Found;
-        none -> connect(Dest, Until, ?ATTEMPTS);
+        none -> none;
         not_started -> error({not_started, gen_rpc})
     end.
 
@@ -105,17 +111,19 @@ connect(Dest, Until, Attempts) ->
 %%% Submission. Reference and receive are in one function, so the compiler lets the receive skip
 %%% what was in the mailbox before.
 
-submit_call(Port, Request, Until, SendUntil) ->
+submit_call(Port, Request, Until0, SendUntil0) ->
     Ref = make_ref(),
     Id = erlang:unique_integer([positive]),
-    case gen_rpc_port:call(Port, Id, left(Until), term_to_binary(Ref), Request) of
+    case gen_rpc_port:call(Port, Id, left(Until0), term_to_binary(Ref), Request) of
         ok ->
             receive
                 {Ref, Answer} -> Answer
-            after left(Until) ->
+            after left(Until0) ->
                 abandon(Port, Id, Ref, timeout)
             end;
         busy ->
+            Until = fixed(Until0),
+            SendUntil = fixed(SendUntil0),
             receive
                 {Ref, ready} -> submit_call(Port, Request, Until, SendUntil);
                 {Ref, {unsent, _}} -> again
@@ -130,6 +138,15 @@ submit_call(Port, Request, Until, SendUntil) ->
     end.
 
 submit_cast(Port, Request, Until) ->
+    %% Without an id and a tag at first: they only serve to wait.
+    case gen_rpc_port:cast(Port, 0, left(Until), <<>>, Request) of
+        ok -> ok;
+        busy -> submit_cast_in_turn(Port, Request, fixed(Until));
+        {too_big, Limit} -> {message_too_big, iolist_size(Request), Limit};
+        _ClosingOrDown -> again
+    end.
+
+submit_cast_in_turn(Port, Request, Until) ->
     Ref = make_ref(),
     Id = erlang:unique_integer([positive]),
     case gen_rpc_port:cast(Port, Id, left(Until), term_to_binary(Ref), Request) of
@@ -137,7 +154,7 @@ submit_cast(Port, Request, Until) ->
             ok;
         busy ->
             receive
-                {Ref, ready} -> submit_cast(Port, Request, Until);
+                {Ref, ready} -> submit_cast_in_turn(Port, Request, Until);
                 {Ref, {unsent, _}} -> again
             after left(Until) ->
                 _ = abandon(Port, Id, Ref, send_timeout),
@@ -164,11 +181,13 @@ abandon(Port, Id, Ref, Late) ->
 
 %%% Time
 
--spec deadline(timeout()) -> time().
-deadline(infinity) -> infinity;
-deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
+-spec fixed(time()) -> integer() | infinity.
+fixed({in, infinity}) -> infinity;
+fixed({in, Timeout}) -> erlang:monotonic_time(millisecond) + Timeout;
+fixed(Until) -> Until.
 
 -spec left(time()) -> timeout().
+left({in, Timeout}) -> Timeout;
 left(infinity) -> infinity;
 left(Until) -> max(0, Until - erlang:monotonic_time(millisecond)).
 

@@ -7,13 +7,15 @@
 -export([run_local/4]).
 
 %% Serves a call that came over a connection.
--spec call(port(), pos_integer(), binary()) -> ok.
+-spec call(port(), pos_integer(), binary()) -> no_return().
 call(Port, Id, Request) ->
     Outcome = case gen_rpc_codec:decode(Request) of
                   {M, F, A} -> execute(M, F, A);
                   invalid -> {refused, invalid_request}
               end,
-    reply(Port, Id, gen_rpc_result:encode(Outcome)).
+    reply(Port, Id, gen_rpc_result:encode(Outcome)),
+    %% Not `normal', with which the function can end this process before there is a reply.
+    exit(replied).
 
 %% Serves a cast that came over a connection.
 -spec cast(binary()) -> ok.
@@ -71,23 +73,40 @@ cut_stack(Stack, M, F, A) ->
         {[], _} ->
             [{M, F, A, []}];
         {Frames, _} ->
-            case lists:last(Frames) of
-                {M, F, A, _} -> Frames;
-                {M, F, Arity, _} when Arity =:= length(A) -> Frames;
-                _ -> Frames ++ [{M, F, length(A), []}]
+            case {arity(A), lists:last(Frames)} of
+                {_, {M, F, A, _}} -> Frames;
+                {Arity, {M, F, Arity, _}} -> Frames;
+                {improper, _} -> Frames;
+                {Arity, _} -> Frames ++ [{M, F, Arity, []}]
             end
     end.
 
-is_our_frame({?MODULE, execute, 3, _}) -> true;
+%% Arguments, not an arity, are in it when the function itself raised error/2.
+is_our_frame({?MODULE, execute, _, _}) -> true;
 is_our_frame(_) -> false.
 
+%% A list that comes from elsewhere need not be a proper one.
+arity(A) ->
+    try
+        length(A)
+    catch
+        error:badarg -> improper
+    end.
+
 reply(Port, Id, Reply) ->
+    %% Without a tag: what makes waiting possible costs a third of submitting.
+    case gen_rpc_port:reply(Port, Id, <<>>, Reply) of
+        busy -> reply_in_turn(Port, Id, Reply);
+        _ -> ok
+    end.
+
+reply_in_turn(Port, Id, Reply) ->
     Ref = make_ref(),
     case gen_rpc_port:reply(Port, Id, term_to_binary(Ref), Reply) of
         busy ->
             %% No time limit: the connection's own ends the wait, and a closed port answers.
             receive
-                {Ref, ready} -> reply(Port, Id, Reply);
+                {Ref, ready} -> reply_in_turn(Port, Id, Reply);
                 {Ref, {unsent, _}} -> ok
             end;
         _ ->
@@ -103,11 +122,15 @@ run_cast(M, F, A) ->
     end.
 
 failed_cast(M, F, A, Class, Reason) ->
-    gen_rpc_log:warning(#{what => "cast failed", function => {M, F, length(A)}, class => Class,
+    gen_rpc_log:warning(#{what => "cast failed", function => {M, F, arity(A)}, class => Class,
                           reason => kind(Reason)}).
 
-%% Reasons can carry arguments, so only their kind is logged.
-kind(Reason) when is_atom(Reason) -> Reason;
-kind(Reason) when is_tuple(Reason), tuple_size(Reason) > 0, is_atom(element(1, Reason)) ->
-    element(1, Reason);
-kind(_) -> other.
+%% Reasons can carry arguments or be one, so only what the language itself raises is logged.
+kind(Reason) when is_tuple(Reason), tuple_size(Reason) > 0 -> kind(element(1, Reason));
+kind(Reason) ->
+    case lists:member(Reason, [badarg, badarith, badarity, badfun, badkey, badmap, badmatch,
+                               case_clause, function_clause, if_clause, noproc, system_limit,
+                               timeout_value, try_clause, undef]) of
+        true -> Reason;
+        false -> other
+    end.

@@ -3,9 +3,12 @@
 %% and output, so that no test depends on the distribution. A node listens on a free port.
 -module(gen_rpc_test_node).
 
--export([start/1, start/2, start_pair/0, start_pair/2, stop/1]).
--export([call/4, call/5, rpc/4, rpc/5, env/1, os_pid/1, free_port/0, wait/1, wait/2]).
--export([connection/2, local_connection/1]).
+-export([start/1, start/2, start_pair/0, start_pair/2, keep/1, stop/1]).
+-export([restart_app/2, stop_app/1, kill/1, freeze/1, thaw/1]).
+-export([call/4, call/5, run/2, rpc/4, rpc/5, env/1, os_pid/1, free_port/0, wait/1, wait/2]).
+-export([connection/2, local_connection/1, acceptors/1, local_acceptors/0, local_acceptor_ports/0]).
+-export([resources/1, local_resources/0, leftovers/1, local_leftovers/0,
+         driver_memory/1, local_driver_memory/0]).
 
 -type t() :: #{peer := pid(), node := node(), port := inet:port_number()}.
 -export_type([t/0]).
@@ -13,33 +16,47 @@
 -define(COOKIE, "gen_rpc_test").
 -define(CALL_TIMEOUT, 60000).
 
-%% Starts a node that runs gen_rpc with these settings; `args' and `cookie' are not settings but
-%% more arguments of erl and another cookie.
+%% Starts a node that runs gen_rpc with these settings; `args', `cookie' and `exec' are not settings
+%% but more arguments of erl, another cookie, and another way to run erl than peer's.
 -spec start([{atom(), term()}]) -> t().
 start(Settings) ->
     start(peer:random_name(), Settings).
 
 -spec start(string(), [{atom(), term()}]) -> t().
 start(Name, Settings0) ->
-    {Options, Settings1} = lists:partition(fun({K, _}) -> K =:= args orelse K =:= cookie end,
-                                           Settings0),
-    Settings = case lists:keymember(tcp_server_port, 1, Settings1) of
-                   true -> Settings1;
-                   false -> [{tcp_server_port, 0} | Settings1]
-               end,
+    {Options, Settings} = lists:partition(fun({K, _}) -> lists:member(K, [args, cookie, exec]) end,
+                                          Settings0),
     Cookie = proplists:get_value(cookie, Options, ?COOKIE),
-    {ok, Peer, Node} =
-        peer:start_link(#{name => Name, host => "127.0.0.1", longnames => true,
-                          connection => standard_io,
-                          args => ["-setcookie", Cookie, "-pa" | code:get_path()] ++
-                              proplists:get_value(args, Options, [])}),
+    How = #{name => Name, host => "127.0.0.1", longnames => true, connection => standard_io,
+            args => ["-setcookie", Cookie, "-pa" | code:get_path()] ++
+                proplists:get_value(args, Options, [])},
+    {ok, Peer, Node} = peer:start_link(maps:merge(How, maps:from_list([O || {exec, _} = O <- Options]))),
     T = #{peer => Peer, node => Node, port => 0},
     ok = call(T, application, load, [gen_rpc]),
+    start_app(T, Settings).
+
+start_app(T, Settings0) ->
+    Settings = lists:ukeymerge(1, lists:ukeysort(1, Settings0), [{tcp_server_port, 0}]),
     lists:foreach(fun({K, V}) -> ok = call(T, application, set_env, [gen_rpc, K, V]) end, Settings),
     {ok, _} = call(T, application, ensure_all_started, [gen_rpc]),
     case lists:keyfind(tcp_server_port, 1, Settings) of
-        {_, false} -> T;
+        {_, false} -> T#{port := 0};
         _ -> T#{port := call(T, gen_rpc_listener, port_number, [])}
+    end.
+
+%% Stops gen_rpc on the node, if it runs, and starts it with these settings and no others.
+-spec restart_app(t(), [{atom(), term()}]) -> t().
+restart_app(T, Settings) ->
+    ok = stop_app(T),
+    lists:foreach(fun({K, _}) -> ok = call(T, application, unset_env, [gen_rpc, K]) end,
+                  call(T, application, get_all_env, [gen_rpc])),
+    start_app(T, Settings).
+
+-spec stop_app(t()) -> ok.
+stop_app(T) ->
+    case call(T, application, stop, [gen_rpc]) of
+        ok -> ok;
+        {error, {not_started, gen_rpc}} -> ok
     end.
 
 %% A client that knows the way to a server: {Client, Server}.
@@ -52,11 +69,54 @@ start_pair(ClientSettings, ServerSettings) ->
     Server = start(ServerSettings),
     {start([env([Server]) | ClientSettings]), Server}.
 
+%% Lets a node outlive the process that started it: what init_per_suite starts, end_per_suite stops.
+-spec keep(t()) -> t().
+keep(#{peer := Peer} = T) ->
+    true = unlink(Peer),
+    T.
+
 %% Stops a node, also one that hangs.
 -spec stop(t()) -> ok.
 stop(#{peer := Peer}) ->
     unlink(Peer),
     try peer:stop(Peer) catch exit:_ -> ok end,
+    ok.
+
+%% Kills the node's OS process, and waits until it is gone.
+-spec kill(t()) -> ok.
+kill(#{peer := Peer} = T) ->
+    unlink(Peer),
+    Monitor = monitor(process, Peer),
+    signal("KILL", os_pid(T)),
+    receive {'DOWN', Monitor, process, Peer, _} -> ok end.
+
+%% Stops the node's OS process as a debugger does: its kernel goes on taking connections and data.
+%% The result thaws it; thaw/1 can't ask a frozen node for its process id. It thaws by itself when
+%% the caller ends, since a frozen process would outlive the tests.
+-spec freeze(t()) -> OsPid :: string().
+freeze(T) ->
+    OsPid = os_pid(T),
+    Freezer = self(),
+    _ = spawn(fun() ->
+                      Monitor = monitor(process, Freezer),
+                      receive {'DOWN', Monitor, process, Freezer, _} -> thaw(OsPid) end
+              end),
+    signal("STOP", OsPid),
+    wait(fun() -> is_stopped(OsPid) end),
+    OsPid.
+
+is_stopped(OsPid) ->
+    {ok, Stat} = file:read_file("/proc/" ++ OsPid ++ "/stat"),
+    [_, <<" ", State, _/binary>>] = binary:split(Stat, <<")">>),
+    State =:= $T.
+
+-spec thaw(OsPid :: string()) -> ok.
+thaw(OsPid) ->
+    signal("CONT", OsPid).
+
+%% To a node that is gone already, too.
+signal(Name, OsPid) ->
+    _ = os:cmd("kill -" ++ Name ++ " " ++ OsPid),
     ok.
 
 %% Calls a function on the node, not over gen_rpc.
@@ -67,6 +127,11 @@ call(T, M, F, A) ->
 -spec call(t(), module(), atom(), [term()], timeout()) -> term().
 call(#{peer := Peer}, M, F, A, Timeout) ->
     peer:call(Peer, M, F, A, Timeout).
+
+%% Runs a part of a test on the node, in a process of its own.
+-spec run(t(), fun(() -> Result)) -> Result.
+run(T, Fun) ->
+    call(T, erlang, apply, [Fun, []]).
 
 %% From the first node to the second over gen_rpc.
 -spec rpc(t(), t(), {module(), atom()}, [term()]) -> term().
@@ -106,6 +171,66 @@ local_connection(Dest) ->
         {ok, Port} -> gen_rpc_port:info(Port);
         none -> none
     end.
+
+%% What the driver on the node knows of its incoming connections.
+-spec acceptors(t()) -> [gen_rpc_port:info()].
+acceptors(T) ->
+    call(T, ?MODULE, local_acceptors, []).
+
+-spec local_acceptors() -> [gen_rpc_port:info()].
+local_acceptors() ->
+    [Info || #{} = Info <- [gen_rpc_port:info(Port) || Port <- local_acceptor_ports()]].
+
+-spec local_acceptor_ports() -> [port()].
+local_acceptor_ports() ->
+    Owners = [Pid || {_, Pid, _, _} <- supervisor:which_children(gen_rpc_acceptor_sup)],
+    [Port || Port <- our_ports(),
+             {connected, Owner} <- [erlang:port_info(Port, connected)],
+             lists:member(Owner, Owners)].
+
+%% What a connection takes of the node: all of these are as before when it is gone.
+-spec resources(t()) -> #{atom() => non_neg_integer()}.
+resources(T) ->
+    call(T, ?MODULE, local_resources, []).
+
+-spec local_resources() -> #{atom() => non_neg_integer()}.
+local_resources() ->
+    {ok, Fds} = file:list_dir("/proc/self/fd"),
+    #{ports => length(erlang:ports()),
+      fds => length(Fds),
+      processes => length(erlang:processes()),
+      registry => ets:info(gen_rpc_registry, size),
+      ets => length(ets:all())}.
+
+%% Bytes that the driver has allocated on the node, its binaries apart.
+-spec driver_memory(t()) -> non_neg_integer().
+driver_memory(T) ->
+    call(T, ?MODULE, local_driver_memory, []).
+
+-spec local_driver_memory() -> non_neg_integer().
+local_driver_memory() ->
+    Sizes = erlang:system_info({allocator_sizes, driver_alloc}),
+    lists:sum([Size || {instance, _, Kinds} <- Sizes,
+                       {Kind, Carriers} <- Kinds, Kind =:= mbcs orelse Kind =:= sbcs,
+                       {blocks, Blocks} <- Carriers,
+                       {driver_alloc, Values} <- Blocks,
+                       {size, Size, _, _} <- Values]).
+
+%% What a stopped gen_rpc has left on the node: [] if all is well.
+-spec leftovers(t()) -> [term()].
+leftovers(T) ->
+    call(T, ?MODULE, local_leftovers, []).
+
+-spec local_leftovers() -> [term()].
+local_leftovers() ->
+    Processes = [Name || Name <- registered(), lists:prefix("gen_rpc_", atom_to_list(Name)),
+                         not lists:prefix("gen_rpc_test_", atom_to_list(Name))],
+    [{port, Port} || Port <- our_ports()] ++ Processes ++
+        [gen_rpc_registry || ets:whereis(gen_rpc_registry) =/= undefined].
+
+our_ports() ->
+    [Port || Port <- erlang:ports(),
+             {name, "gen_rpc_drv" ++ _} <- [erlang:port_info(Port, name)]].
 
 %% Waits until a condition holds; fails after ten seconds.
 -spec wait(fun(() -> boolean())) -> ok.

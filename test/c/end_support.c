@@ -219,7 +219,7 @@ static uintptr_t caller_of(uint64_t id)
 gr_submit submit_of(uint64_t id)
 {
     static uint8_t tag[40];
-    gr_submit who = {id, GR_FOREVER, caller_of(id), tag, (size_t)(id % sizeof tag)};
+    gr_submit who = {id, GR_FOREVER, caller_of(id), tag, 1 + (size_t)(id % (sizeof tag - 1))};
     pattern_fill(tag, who.tag_size, id);
     return who;
 }

@@ -215,8 +215,7 @@ static void failed_call_is_not_handed_back_too(void **state)
         pair_open_up(&pair, NULL, NULL);
         assert_rc(end_call(&pair.client, 1, 1), GR_OK);
         pair_pump(&pair);
-        gr_session_tick(
-            pair.client.s); /* gives back its memory, so that the next call needs some */
+        gr_session_trim(pair.client.s); /* so that the next call needs memory */
         pair.mem.fail_at = pair.mem.tries + i;
         assert_rc(end_call(&pair.client, 2, 50000), GR_ENOMEM);
         assert_true(pair.mem.failed);
@@ -277,7 +276,7 @@ static int do_answer_bye(int to_server)
     if (to_server)
         assert_rc(end_reply(e, 1, 1), GR_OK);
     gr_session_consume(e->s, gr_session_output(e->s));
-    gr_session_tick(e->s);
+    gr_session_trim(e->s);
     /* Not the buffer to read into, but the frame to answer with. */
     pair.mem.fail_at = pair.mem.tries + 2;
     end_feed(e, b.data, b.size);
@@ -314,8 +313,8 @@ static void every_operation_reports_that_memory_is_out(void **state)
         pair_open_up(&pair, &c, NULL);
         assert_rc(end_call(&pair.client, 1, 1), GR_OK);
         pair_pump(&pair);
-        gr_session_tick(pair.client.s);
-        gr_session_tick(pair.server.s);
+        gr_session_trim(pair.client.s);
+        gr_session_trim(pair.server.s);
         pair.mem.fail_at = pair.mem.tries + 1;
         pair.mem.fail_on = 1;
         if (operations[i] == do_answer_bye_of_client)

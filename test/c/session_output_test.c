@@ -100,6 +100,36 @@ static void newcomer_does_not_overtake(void **state)
     expect_ready(&pair.client, 2);
 }
 
+/* Without a tag nobody could be woken, so nobody is noted; and it costs no memory. */
+static void submitter_without_a_tag_is_not_noted(void **state)
+{
+    (void)state;
+    gr_submit who = submit_of(1);
+    who.tag_size = 0;
+    fill_output(&pair.client, LIMIT);
+    assert_rc(gr_session_admit(pair.client.s, &who, 10), GR_EBUSY);
+    assert_int_equal(end_stats(&pair.client).waiting, 0);
+    take_output(&pair.client, LIMIT);
+    end_expect_none(&pair.client);
+}
+
+/* Empty buffers go back to the system when asked for, and come again when needed. */
+static void trimmed_session_works_on(void **state)
+{
+    (void)state;
+    assert_rc(end_call(&pair.client, 1, 100), GR_OK);
+    pair_pump(&pair);
+    end_expect_request(&pair.server, 1, 100);
+    size_t before = pair.mem.live;
+    gr_session_trim(pair.client.s);
+    gr_session_trim(pair.server.s);
+    assert_true(pair.mem.live <= before - 2);
+    assert_rc(end_reply(&pair.server, 1, 100), GR_OK);
+    gr_session_trim(pair.server.s);
+    pair_pump(&pair);
+    end_expect_reply(&pair.client, 1, 100);
+}
+
 /* Who fills the output again as soon as he is woken keeps those behind him waiting. */
 static void woken_waiter_may_fill_the_output_again(void **state)
 {
@@ -272,6 +302,8 @@ int main(void)
         test_of(submitters_wait_from_the_limit_on),
         test_of(waiters_are_woken_in_order_at_half_the_limit),
         test_of(newcomer_does_not_overtake),
+        test_of(submitter_without_a_tag_is_not_noted),
+        test_of(trimmed_session_works_on),
         test_of(woken_waiter_may_fill_the_output_again),
         test_of(workers_wait_too),
         test_of(waiting_twice_is_refused),

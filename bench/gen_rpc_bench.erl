@@ -1,0 +1,111 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% The benchmarks, as a program and as a function. They report and never fail on speed, but a wrong
+%% result is an error.
+-module(gen_rpc_bench).
+
+-export([main/1, compare/3]).
+
+-define(USAGE, "usage: bench/run [--quick] [--only PATTERN] [--rounds N] [--seconds S]").
+
+-type options() :: #{rounds := pos_integer(),
+                     ms := pos_integer(),
+                     connections := pos_integer(),
+                     only := string()}. % a regular expression for names of rows
+
+%% A short comparison with erpc, from this node to another one that both ways lead to already and
+%% that has the benchmark's modules on its code path too. Takes some 30 * Ms milliseconds. Each row
+%% is given to Report as soon as it is known; gen_rpc_bench_report:line/1 makes text of one:
+%%
+%%     Print = fun(Row) -> io:put_chars(gen_rpc_bench_report:line(Row)) end,
+%%     gen_rpc_bench:compare(Server, 200, Print)
+-spec compare(node(), Ms :: pos_integer(), Report :: fun((Row) -> term())) -> [Row]
+              when Row :: gen_rpc_bench_report:row().
+compare(Server, Ms, Report) ->
+    Context = #{call => fun erlang:apply/3, server => Server,
+                rounds => 3, ms => Ms, connections => 100},
+    measure(gen_rpc_bench_suite:brief(), Context, Report).
+
+%% `bench/run': prints the table and writes results.json into the directory.
+-spec main([Directory :: string()]) -> no_return().
+main([Directory]) ->
+    try options(init:get_plain_arguments(), defaults()) of
+        Options -> halt(run(Directory, Options))
+    catch
+        throw:Message ->
+            io:format(standard_error, "~s~n~s~n", [Message, ?USAGE]),
+            halt(2)
+    end.
+
+run(Directory, Options) ->
+    try
+        Machine = gen_rpc_bench_os:machine(),
+        io:put_chars([title(Machine, Options), gen_rpc_bench_report:heading()]),
+        Rows = rows(Options),
+        File = filename:join(Directory, "results.json"),
+        ok = file:write_file(File, [gen_rpc_bench_json:encode(
+                                      (maps:with([rounds, ms], Options))#{machine => Machine,
+                                                                          rows => Rows}), $\n]),
+        io:format("~nratio: how many times better than erpc. All rounds: ~s~n", [File])
+    of
+        ok -> 0
+    catch
+        Class:Reason:Stack ->
+            io:format(standard_error, "bench failed: ~0tP~n~0tP~n",
+                      [{Class, Reason}, 40, Stack, 60]),
+            1
+    end.
+
+rows(#{only := Only} = Options) ->
+    Items = [Item || {Name, _, _} = Item <- gen_rpc_bench_suite:all(),
+                     re:run(Name, Only, [{capture, none}]) =:= match],
+    Print = fun(Row) -> io:put_chars(gen_rpc_bench_report:line(Row)) end,
+    gen_rpc_bench_node:with_pair(
+      fun(Client, #{node := Server}) ->
+              Call = fun(M, F, A) -> gen_rpc_bench_node:call(Client, M, F, A) end,
+              measure(Items, Options#{call => Call, server => Server}, Print)
+      end).
+
+measure(Items, Context, Report) ->
+    lists:append([begin
+                      Rows = gen_rpc_bench_suite:rows(Item, Context),
+                      lists:foreach(Report, Rows),
+                      Rows
+                  end || Item <- Items]).
+
+title(#{cpu := Cpu, cores := Cores, otp := Otp, erts := Erts, kernel := Kernel},
+      #{rounds := Rounds, ms := Ms}) ->
+    io_lib:format("~b x ~ts, OTP ~s (erts ~s), Linux ~s~n"
+                  "medians of ~b rounds of ~.1f s, both nodes on this machine~n~n",
+                  [Cores, Cpu, Otp, Erts, Kernel, Rounds, Ms / 1000]).
+
+%%% Options
+
+-spec defaults() -> options().
+defaults() ->
+    #{rounds => 5, ms => 1000, connections => 1000, only => ""}.
+
+options(["--quick" | Rest], Options) ->
+    options(Rest, Options#{rounds := 3, ms := 200, connections := 200});
+options(["--only", Pattern | Rest], Options) ->
+    case re:compile(Pattern) of
+        {ok, _} -> options(Rest, Options#{only := Pattern});
+        {error, _} -> throw("not a regular expression: " ++ Pattern)
+    end;
+options(["--rounds", N | Rest], Options) ->
+    options(Rest, Options#{rounds := round(positive(N))});
+options(["--seconds", S | Rest], Options) ->
+    options(Rest, Options#{ms := round(1000 * positive(S))});
+options([], Options) ->
+    Options;
+options([Other | _], _Options) ->
+    throw("unknown or incomplete option: " ++ Other).
+
+positive(Text) ->
+    Number = case string:to_float(Text) of
+                 {Float, ""} -> Float;
+                 _ -> try list_to_integer(Text) catch error:badarg -> 0 end
+             end,
+    case Number >= 0.001 of
+        true -> Number;
+        false -> throw("not a positive number: " ++ Text)
+    end.

@@ -1,0 +1,337 @@
+#!/usr/bin/env escript
+%% SPDX-License-Identifier: Apache-2.0
+%% What gen_rpc does, shown on real nodes, each an OS process of its own on the loopback interface.
+%% `make demo` runs it; so does `escript examples/demo.escript` after `rebar3 compile`.
+%% It leaves nothing behind: when this process ends, however it does, the nodes lose their standard
+%% input and stop. They find each other without epmd.
+-module(gen_rpc_demo).
+-mode(compile).
+
+-export([main/1]).
+%% Run on the nodes.
+-export([echo/1, new_counter/0, count/0, counted/0, keep/1, kept/0, kept_md5/0]).
+-export([give_up/2, cast_many/3, wait_for_dead/2, transfer/2, rate/4, speed/3]).
+
+-define(COOKIE, "gen_rpc_demo").
+-define(TIME_LIMIT, 60000).  % ms; a demo that takes longer hangs
+-define(CALL_LIMIT, 30000).  % ms; of one step
+-define(ROUND, 500).         % ms; of one measurement of calls
+-define(ROUNDS, 3).
+-define(MB, 1000000).
+
+main(_) ->
+    _ = spawn(fun() -> timer:sleep(?TIME_LIMIT), fail("it did not end within a minute") end),
+    Start = erlang:monotonic_time(millisecond),
+    try run() of
+        Checks ->
+            Seconds = (erlang:monotonic_time(millisecond) - Start) / 1000,
+            case length([failed || false <- Checks]) of
+                0 -> say("~nAll ~b checks passed in ~.1f s.~n", [length(Checks), Seconds]);
+                N -> fail(io_lib:format("~b of ~b checks failed", [N, length(Checks)]))
+            end
+    catch
+        throw:Reason -> fail(Reason);
+        Class:Reason:Stack -> fail(io_lib:format("~p: ~0p~n~p", [Class, Reason, Stack]))
+    end.
+
+run() ->
+    say("~ts~n", [bold("gen_rpc between BEAM nodes")]),
+    Code = code(),
+    DistPort = free_port(),
+    Start = fun(Name, Ip, Cookie, Routes) -> start(Name, Ip, Cookie, DistPort, Code, Routes) end,
+    Beta = Start("beta", {127, 0, 0, 2}, ?COOKIE, []),
+    Gamma = Start("gamma", {127, 0, 0, 3}, ?COOKIE, []),
+    Mallory = Start("mallory", {127, 0, 0, 4}, "another", []),
+    Nobody = #{node => 'nobody@127.0.0.5', port => free_port()},
+    Alpha = Start("alpha", {127, 0, 0, 1}, ?COOKIE, [Beta, Gamma, Mallory, Nobody]),
+    Nodes = [Alpha, Beta, Gamma, Mallory],
+    try
+        say("~nErlang/OTP ~s, ~b cores. Each node is an OS process of its own:~n",
+            [erlang:system_info(otp_release), erlang:system_info(schedulers_online)]),
+        lists:foreach(fun(Node) -> introduce(Node) end, Nodes),
+        calls(Alpha, Beta) ++ casts(Alpha, Beta) ++ failures(Alpha, Gamma, Mallory, Nobody) ++
+            transfers(Alpha, Beta) ++ compare(Alpha, Beta)
+    after
+        lists:foreach(fun(#{peer := Peer}) -> catch peer:stop(Peer) end, Nodes)
+    end.
+
+%%% What is shown
+
+calls(Alpha, Beta) ->
+    title("alpha calls beta"),
+    Call = fun(M, F, A) -> rpc(Alpha, Beta, [M, F, A]) end,
+    BetaNode = maps:get(node, Beta),
+    {GivenUp, Took, Left} = on(Alpha, give_up, [BetaNode, 100]),
+    Keys = lists:seq(1, 8),
+    Sharded = [on(Alpha, gen_rpc, call, [{BetaNode, Key}, erlang, node, []]) || Key <- Keys],
+    Connections = proplists:get_value(active,
+                                      on(Beta, supervisor, count_children, [gen_rpc_acceptor_sup])),
+    Known = on(Alpha, gen_rpc, nodes, []),
+    [check("erlang:node()", Call(erlang, node, []), BetaNode),
+     check("lists:sum([1, 2, 3])", Call(lists, sum, [[1, 2, 3]]), 6),
+     check("erlang:throw(ball)", Call(erlang, throw, [ball]), ball),
+     check("erlang:exit(enough)", Call(erlang, exit, [enough]), {badrpc, {'EXIT', enough}}),
+     check("erlang:error(oops)", cut(Call(erlang, error, [oops])),
+           {badrpc, {'EXIT', {oops, '[...]'}}}),
+     check("no:such_function()", cut(Call(no, such_function, [])),
+           {badrpc, {'EXIT', {undef, '[...]'}}}),
+     check("a slow one, limit 100 ms", GivenUp, {badrpc, timeout}, "after ~b ms", [Took]),
+     check("  and messages left over", Left, 0),
+     check("sharded by 8 keys", lists:usort(Sharded), [BetaNode], "~b connections", [Connections],
+           Connections =:= 1 + length(Keys)),
+     check("gen_rpc:nodes()", Known, [BetaNode]),
+     check("erlang:nodes()", on(Alpha, erlang, nodes, []), [], "no distribution was used", [])].
+
+casts(Alpha, Beta) ->
+    title("alpha casts to beta"),
+    {Senders, Each} = {4, 5000},
+    All = Senders * Each,
+    {Time, Counted} = on(Alpha, cast_many, [maps:get(node, Beta), Senders, Each]),
+    [check(io_lib:format("~b casts, ~b senders", [All, Senders]), Counted, All,
+           "all counted on beta after ~b ms", [Time div 1000])].
+
+failures(Alpha, Gamma, Mallory, Nobody) ->
+    title("what can go wrong"),
+    {Time, Down} = timer:tc(fun() -> rpc(Alpha, Nobody, [erlang, node, []]) end),
+    Refused = rpc(Alpha, Mallory, [erlang, node, []]),
+    Waiting = 100,
+    %% Gamma is killed when all of the calls run there.
+    Wait = fun() -> on(Alpha, wait_for_dead, [maps:get(node, Gamma), Waiting]) end,
+    Callers = spawn_monitor(fun() -> exit({answers, Wait()}) end),
+    ok = until(fun() -> sleeping(Gamma) =:= Waiting end),
+    ok = kill(Gamma),
+    Lost = answers(Callers),
+    AllLost = lists:all(fun({badtcp, _}) -> true; (_) -> false end, Lost),
+    [check("nobody listens there", Down, {badrpc, nodedown}, "after ~b ms", [Time div 1000]),
+     check("mallory has another cookie", Refused, {badrpc, invalid_cookie}),
+     check("gamma killed under 100 calls", hd(Lost), hd(Lost), "~b answers", [length(Lost)],
+           length(Lost) =:= Waiting andalso AllLost),
+     check("a call to gamma now", rpc(Alpha, Gamma, [erlang, node, []]), {badrpc, nodedown})].
+
+transfers(Alpha, Beta) ->
+    title("50 random MB from alpha to beta and back, 3 times"),
+    Size = 50 * ?MB,
+    Rounds = [on(Alpha, transfer, [maps:get(node, Beta), Size]) || _ <- lists:seq(1, ?ROUNDS)],
+    {Up, Down, Sizes, MD5s} = unzip4(Rounds),
+    [check("bytes that arrived on beta", lists:usort(Sizes), [Size]),
+     check("same MD5 here, there and back", lists:all(fun all_equal/1, MD5s), true,
+           "~b MB/s there, ~b MB/s back",
+           [mb_per_s(Size, median(Up)), mb_per_s(Size, median(Down))])].
+
+%% Ours and erpc in turn, so that a disturbance meets both.
+compare(Alpha, Beta) ->
+    title("beside erpc over distribution, in turn, median of 3"),
+    Node = maps:get(node, Beta),
+    Connected = check("distribution is up", on(Alpha, net_kernel, connect_node, [Node]), true,
+                      "from here on, for erpc", []),
+    say("  ~-27ts~12ts~12ts~8ts~n", ["", "gen_rpc", "erpc", "ratio"]),
+    Rate = fun(Callers) -> fun(With) -> on(Alpha, rate, [With, Node, Callers, ?ROUND]) end end,
+    Speed = fun(Size) -> fun(With) -> on(Alpha, speed, [With, Node, Size]) end end,
+    [Connected |
+     [row(What, Unit, both(Measure))
+      || {What, Unit, Measure} <- [{"64-byte calls, 1 caller", "calls/s", Rate(1)},
+                                   {"64-byte calls, 256 callers", "calls/s", Rate(256)},
+                                   {"20 MB argument", "MB/s", Speed(20 * ?MB)},
+                                   {"50 MB argument", "MB/s", Speed(50 * ?MB)}]]].
+
+both(Measure) ->
+    Pairs = [{Measure(gen_rpc), Measure(erpc)} || _ <- lists:seq(1, ?ROUNDS)],
+    {Ours, Theirs} = lists:unzip(Pairs),
+    {median(Ours), median(Theirs)}.
+
+row(What, Unit, {Ours, Theirs}) ->
+    say("  ~-27ts~12b~12b~8.2f  ~ts~n", [What, Ours, Theirs, Ours / max(1, Theirs), Unit]),
+    Ours > 0 andalso Theirs > 0.
+
+%%% Run on the nodes
+
+echo(X) -> X.
+
+new_counter() -> persistent_term:put({?MODULE, counter}, counters:new(1, [])).
+
+count() -> counters:add(persistent_term:get({?MODULE, counter}), 1, 1).
+
+counted() -> counters:get(persistent_term:get({?MODULE, counter}), 1).
+
+keep(Bin) ->
+    ok = application:set_env(?MODULE, kept, Bin),
+    byte_size(Bin).
+
+kept() ->
+    {ok, Bin} = application:get_env(?MODULE, kept),
+    Bin.
+
+kept_md5() -> erlang:md5(kept()).
+
+%% A call that takes too long; then its reply comes, and must not be seen.
+give_up(Node, Limit) ->
+    {Time, Result} = timer:tc(fun() -> gen_rpc:call(Node, timer, sleep, [3 * Limit], Limit) end),
+    timer:sleep(3 * Limit),
+    {message_queue_len, Left} = process_info(self(), message_queue_len),
+    {Result, Time div 1000, Left}.
+
+cast_many(Node, Senders, Each) ->
+    ok = gen_rpc:call(Node, ?MODULE, new_counter, []),
+    Cast = fun() -> [true = gen_rpc:cast(Node, ?MODULE, count, []) || _ <- lists:seq(1, Each)] end,
+    timer:tc(fun() ->
+                 _ = in_parallel(Senders, Cast),
+                 wait_for_count(Node, Senders * Each)
+             end).
+
+wait_for_count(Node, All) ->
+    case gen_rpc:call(Node, ?MODULE, counted, []) of
+        N when is_integer(N), N < All -> wait_for_count(Node, All);
+        Other -> Other
+    end.
+
+wait_for_dead(Node, Callers) ->
+    in_parallel(Callers, fun() -> gen_rpc:call(Node, timer, sleep, [infinity]) end).
+
+transfer(Node, Size) ->
+    Bin = crypto:strong_rand_bytes(Size),
+    {Up, Arrived} = timer:tc(fun() -> gen_rpc:call(Node, ?MODULE, keep, [Bin]) end),
+    There = gen_rpc:call(Node, ?MODULE, kept_md5, []),
+    {Down, Back} = timer:tc(fun() -> gen_rpc:call(Node, ?MODULE, kept, []) end),
+    {Up, Down, Arrived, [erlang:md5(Bin), There, erlang:md5(Back)]}.
+
+%% Calls a second.
+rate(With, Node, Callers, Ms) ->
+    Payload = binary:copy(<<"x">>, 64),
+    Until = erlang:monotonic_time(millisecond) + Ms,
+    Loop = fun() -> calls_until(Until, With, Node, Payload, 0) end,
+    {Time, Counts} = timer:tc(fun() -> in_parallel(Callers, Loop) end),
+    lists:sum(Counts) * 1000000 div Time.
+
+calls_until(Until, With, Node, Payload, N) ->
+    case erlang:monotonic_time(millisecond) < Until of
+        true ->
+            Payload = With:call(Node, ?MODULE, echo, [Payload]),
+            calls_until(Until, With, Node, Payload, N + 1);
+        false ->
+            N
+    end.
+
+%% MB a second of arguments of that size, one after the other.
+speed(With, Node, Size) ->
+    Bin = binary:copy(<<"x">>, Size),
+    Times = 100 * ?MB div Size,
+    Send = fun(_) -> Size = With:call(Node, erlang, byte_size, [Bin]) end,
+    {Time, ok} = timer:tc(lists, foreach, [Send, lists:seq(1, Times)]),
+    mb_per_s(Times * Size, Time).
+
+in_parallel(N, Fun) ->
+    [answers(Worker) || Worker <- [spawn_monitor(fun() -> exit({answers, Fun()}) end)
+                                   || _ <- lists:seq(1, N)]].
+
+answers({Pid, Monitor}) ->
+    receive
+        {'DOWN', Monitor, process, Pid, {answers, Answers}} -> Answers;
+        {'DOWN', Monitor, process, Pid, Reason} -> error(Reason)
+    end.
+
+%%% Nodes
+
+%% The code of this file, for the nodes; and that of gen_rpc must be there.
+code() ->
+    File = escript:script_name(),
+    Ebin = filename:join([filename:dirname(filename:dirname(filename:absname(File))),
+                          "_build", "default", "lib", "gen_rpc", "ebin"]),
+    filelib:is_regular(filename:join(Ebin, "gen_rpc.app"))
+        orelse throw("gen_rpc is not built; run `make all` or `rebar3 compile` first"),
+    {ok, Sections} = escript:extract(File, [compile_source]),
+    {Ebin, proplists:get_value(source, Sections)}.
+
+%% Distribution, for the comparison, needs no epmd: every node has an address of its own, and the
+%% same port there.
+start(Name, Ip, Cookie, DistPort, {Ebin, Beam}, Routes) ->
+    Args = ["-setcookie", Cookie, "-pa", Ebin,
+            "-start_epmd", "false", "-erl_epmd_port", integer_to_list(DistPort),
+            "-kernel", "inet_dist_use_interface", io_lib:format("~w", [Ip]),
+            %% Refusals are logged, and this shows them in its own way.
+            "-kernel", "logger_level", "emergency"],
+    {ok, Peer, Node} =
+        peer:start(#{name => Name, host => inet:ntoa(Ip), longnames => true,
+                     connection => standard_io, args => [lists:flatten(Arg) || Arg <- Args]}),
+    T = #{peer => Peer, node => Node},
+    {module, ?MODULE} = on(T, code, load_binary, [?MODULE, "demo.escript", Beam]),
+    ok = on(T, application, load, [gen_rpc]),
+    Ports = maps:from_list([{N, {tcp, P}} || #{node := N, port := P} <- Routes]),
+    ok = on(T, application, set_env, [gen_rpc, tcp_server_port, 0]),
+    ok = on(T, application, set_env, [gen_rpc, client_config_per_node, {internal, Ports}]),
+    {ok, _} = on(T, application, ensure_all_started, [gen_rpc]),
+    T#{port => on(T, gen_rpc_listener, port_number, []), pid => on(T, os, getpid, [])}.
+
+introduce(#{node := Node, pid := Pid, port := Port}) ->
+    say("  ~-22s pid ~-8s gen_rpc on port ~b~n", [Node, Pid, Port]).
+
+on(T, F, A) -> on(T, ?MODULE, F, A).
+
+on(#{peer := Peer}, M, F, A) -> peer:call(Peer, M, F, A, ?CALL_LIMIT).
+
+rpc(From, #{node := Node}, MFA) -> on(From, gen_rpc, call, [Node | MFA]).
+
+kill(#{pid := Pid}) ->
+    [] = os:cmd("kill -KILL " ++ Pid),
+    ok.
+
+%% Processes of a node that serve a call of timer:sleep/1.
+sleeping(T) ->
+    length([P || P <- on(T, erlang, processes, []),
+                 on(T, erlang, process_info, [P, current_function])
+                     =:= {current_function, {timer, sleep, 1}}]).
+
+free_port() ->
+    {ok, Socket} = gen_tcp:listen(0, []),
+    {ok, Port} = inet:port(Socket),
+    ok = gen_tcp:close(Socket),
+    Port.
+
+until(Condition) ->
+    case Condition() of
+        true -> ok;
+        false -> timer:sleep(10), until(Condition)
+    end.
+
+%%% Output
+
+title(Title) -> say("~n~ts~n", [bold(Title)]).
+
+check(What, Got, Expected) -> check(What, Got, Expected, "", []).
+
+check(What, Got, Expected, Note, Args) -> check(What, Got, Expected, Note, Args, true).
+
+check(What, Got, Expected, Note, Args, More) ->
+    Ok = Got =:= Expected andalso More,
+    Mark = case Ok of true -> "ok  "; false -> "FAIL" end,
+    Line = io_lib:format("  ~ts  ~-29ts ~-34ts ~ts",
+                         [Mark, What, io_lib:format("~0tp", [Got]), io_lib:format(Note, Args)]),
+    say("~ts~n", [string:trim(Line, trailing)]),
+    Ok orelse Got =:= Expected orelse say("        expected: ~0tp~n", [Expected]),
+    Ok.
+
+%% The stack differs with the release; that there is one is enough here.
+cut({badrpc, {'EXIT', {Reason, [_ | _]}}}) -> {badrpc, {'EXIT', {Reason, '[...]'}}};
+cut(Other) -> Other.
+
+all_equal([First | Rest]) -> lists:all(fun(Other) -> Other =:= First end, Rest).
+
+unzip4(List) ->
+    {[A || {A, _, _, _} <- List], [B || {_, B, _, _} <- List],
+     [C || {_, _, C, _} <- List], [D || {_, _, _, D} <- List]}.
+
+median(List) -> lists:nth((length(List) + 1) div 2, lists:sort(List)).
+
+mb_per_s(Bytes, Micros) -> Bytes div max(1, Micros).
+
+bold(Text) ->
+    case io:columns() of
+        {ok, _} -> ["\e[1m", Text, "\e[0m"];
+        _ -> Text
+    end.
+
+say(Format, Args) -> io:format(Format, Args).
+
+-spec fail(iodata()) -> no_return().
+fail(Reason) ->
+    say("~nThe demo failed: ~ts.~n", [Reason]),
+    halt(1).

@@ -1,0 +1,283 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Commands to the driver that make no sense, from its own VM: any process may command a port, so they
+%% are checked like a stranger's bytes. The VM goes on, and so does another connection.
+-module(gen_rpc_nonsense_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([garbage_tags/1, every_command_in_every_state/1, damaged_commands/1]).
+
+-import(gen_rpc_test_node, [run/2, wait/1]).
+-import(gen_rpc_test_ports, [settings/0, listen/1, make_pair/2, close/1, tag/1, next/0,
+                             unflushed/0, down/1, forget_messages/0, round_trip/3]).
+
+-define(LOOPBACK, {127, 0, 0, 1}).
+
+%% Longer than any test: a wait with this limit ends for another reason, or not at all.
+-define(LONG, 60000).
+
+%% The seed makes every run send the same.
+-define(SEED, {1, 2, 3}).
+
+%% The numbers of the commands, for those who send nonsense.
+-define(CONNECT, 1).
+-define(LISTEN, 2).
+-define(HANDSHAKE, 3).
+-define(CALL, 5).
+-define(CAST, 6).
+-define(REPLY, 7).
+-define(LAST_COMMAND, 14).
+
+suite() ->
+    [{timetrap, {seconds, 60}}].
+
+all() ->
+    [garbage_tags, every_command_in_every_state, damaged_commands].
+
+%% The node is another one than the test's: if the driver brings it down, only a test fails.
+init_per_suite(Config) ->
+    Node = gen_rpc_test_node:keep(gen_rpc_test_node:start([{tcp_server_port, false}])),
+    [{node, Node} | Config].
+
+end_per_suite(Config) ->
+    gen_rpc_test_node:stop(proplists:get_value(node, Config)).
+
+init_per_testcase(_Case, Config) ->
+    Node = proplists:get_value(node, Config),
+    [{before, gen_rpc_test_node:resources(Node)} | Config].
+
+end_per_testcase(_Case, Config) ->
+    Node = proplists:get_value(node, Config),
+    Before = proplists:get_value(before, Config),
+    try
+        wait(fun() -> gen_rpc_test_node:resources(Node) =:= Before end)
+    catch
+        error:condition_never_held ->
+            {fail, {Before, gen_rpc_test_node:resources(Node)}}
+    end.
+
+%% Runs a case on the node, in one process that owns all its ports.
+on_node(Config, Case) ->
+    run(proplists:get_value(node, Config), Case).
+
+%% A tag that is no external term is answered to nobody.
+garbage_tags(Config) ->
+    with_pair(
+      Config,
+      fun(Client, Server) ->
+              rand:seed(exsss, ?SEED),
+              Whole = tag({make_ref(), lists:seq(1, 1000)}),
+              Tags = [<<>>, <<131>>, <<"garbage">>, <<131, 255>>, <<0:8000>>, Whole,
+                      <<131, 80, 0, 0, 1, 0, "no zlib">>, % compressed, and not
+                      <<131, 108, 255, 255, 255, 255>>,   % a list of four billion
+                      <<131, 109, 255, 255, 255, 255>>    % a binary likewise
+                     | [binary:part(Whole, 0, rand:uniform(byte_size(Whole)))
+                        || _ <- lists:seq(1, 100)]],
+              Ids = lists:seq(1, length(Tags)),
+              [ok = gen_rpc_port:call(Client, Id, infinity, Tag, [<<"x">>])
+               || {Id, Tag} <- lists:zip(Ids, Tags)],
+              ok = gen_rpc_port:flush(Client),
+              ok = answer(Server, length(Tags)),
+              wait(fun() ->
+                           ok = gen_rpc_port:flush(Server),
+                           maps:get(calls, gen_rpc_port:info(Client)) =:= 0
+                   end),
+              ok = forget_messages(),
+              ?assertEqual(<<"x">>, round_trip(Client, Server, <<"x">>)),
+              %% The same when there is an error to tell.
+              [ok = gen_rpc_port:call(Client, Id, infinity, Tag, [<<"x">>])
+               || {Id, Tag} <- lists:zip(Ids, Tags)],
+              ok = gen_rpc_port:close(Client),
+              ok = forget_messages()
+      end).
+
+answer(_Server, 0) ->
+    ok;
+answer(Server, Missing) ->
+    {Server, requests, Requests} = unflushed(),
+    [ok = gen_rpc_port:reply(Server, Id, tag(make_ref()), [Body]) || {Id, Body} <- Requests],
+    ok = gen_rpc_port:credit(Server),
+    answer(Server, Missing - length(Requests)).
+
+%% Every command number there can be, with nothing, with too much and with noise, on a port in every
+%% state that there is.
+every_command_in_every_state(Config) ->
+    nonsense(Config, fun(State) ->
+                             [{Command, Data} || Command <- lists:seq(0, 255),
+                                                 Data <- [<<>>, noise(100), noise(2000)]]
+                                 ++ [{State, noise(100000)}]
+                     end).
+
+%% Commands that are nearly right: cut, made longer, or with a byte changed.
+damaged_commands(Config) ->
+    nonsense(Config, fun(_State) ->
+                             [{Command, damage(Whole)} || {Command, Whole} <- whole_commands(),
+                                                          _ <- lists:seq(1, 40)]
+                     end).
+
+nonsense(Config, Commands) ->
+    on_node(
+      Config,
+      fun() ->
+              rand:seed(exsss, ?SEED),
+              Memory = gen_rpc_test_node:local_driver_memory(),
+              {Listener, Client, Server} = make_pair(#{}, #{}),
+              ok = gen_rpc_port:activate(Server),
+              [begin
+                   ok = send_all(State, Commands(State)),
+                   ?assertEqual({State, <<"x">>}, {State, round_trip(Client, Server, <<"x">>)})
+               end || State <- [new, listening, connecting, accepted, authenticating, client, server,
+                                closing, down]],
+              close([Client, Server, Listener]),
+              wait(fun() -> gen_rpc_test_node:local_driver_memory() < Memory + 100000 end)
+      end).
+
+%% The ports of a state live in a process of their own, so that their messages do no harm.
+send_all(State, Commands) ->
+    Seed = rand:export_seed(),
+    Task = gen_rpc_test_task:start(fun() ->
+                                           _ = rand:seed(Seed),
+                                           send_each(State, make(State), Commands)
+                                   end),
+    gen_rpc_test_task:result(Task).
+
+send_each(_State, Ports, []) ->
+    close(Ports),
+    forget_messages();
+send_each(State, [Port | _] = Ports, [{Command, Data} | Rest]) ->
+    try port_control(Port, as_number(Command), harmless(Command, Data)) of
+        Result when is_list(Result) -> ok
+    catch
+        error:badarg -> ok
+    end,
+    try port_command(Port, [as_number(Command) | Data]) of
+        true -> ok
+    catch
+        error:badarg -> ok
+    end,
+    ok = forget_messages(),
+    case is_in(State, Port) of
+        true ->
+            send_each(State, Ports, Rest);
+        false ->
+            close(Ports),
+            ok = forget_messages(),
+            send_each(State, make(State), Rest)
+    end.
+
+as_number(Command) when is_integer(Command) -> Command;
+as_number(_State) -> ?CALL.
+
+%% Of all the nonsense only the address of another machine could do harm.
+harmless(Command, <<4, Port:2/binary, _:4/binary, Rest/binary>>)
+  when Command =:= ?CONNECT; Command =:= ?LISTEN ->
+    <<4, Port/binary, 127, 0, 0, 1, Rest/binary>>;
+harmless(Command, <<6, Port:2/binary, _:16/binary, Rest/binary>>)
+  when Command =:= ?CONNECT; Command =:= ?LISTEN ->
+    <<6, Port/binary, 1:128, Rest/binary>>;
+harmless(_Command, Data) ->
+    Data.
+
+%% A port in this state, and the others that keep it there.
+make(new) ->
+    [gen_rpc_port:open()];
+make(listening) ->
+    {Listener, _} = listen(10),
+    [Listener];
+make(connecting) ->
+    {Hole, Number} = gen_rpc_test_hole:deep(),
+    Port = gen_rpc_port:open(),
+    ok = gen_rpc_port:connect(Port, {?LOOPBACK, Number}, ?LONG,
+                              (settings())#{target => <<"server">>}),
+    [Port | Hole];
+make(accepted) ->
+    {Listener, Number} = listen(10),
+    Client = gen_rpc_port:open(),
+    ok = gen_rpc_port:connect(Client, {?LOOPBACK, Number}, ?LONG,
+                              (settings())#{target => <<"server">>}),
+    {Listener, accepted, Server, _} = next(),
+    [Server, Client, Listener];
+make(authenticating) ->
+    [Server, Client, Listener] = make(accepted),
+    wait(fun() -> maps:get(state, gen_rpc_port:info(Client)) =:= open end),
+    [Client, Server, Listener];
+make(client) ->
+    {Listener, Client, Server} = make_pair(#{}, #{}),
+    [Client, Server, Listener];
+make(server) ->
+    {Listener, Client, Server} = make_pair(#{}, #{}),
+    [Server, Client, Listener];
+make(closing) ->
+    {Listener, Client, Server} = make_pair(#{}, #{}),
+    ok = gen_rpc_port:call(Client, 1, infinity, tag(make_ref()), [<<>>]),
+    ok = gen_rpc_port:goodbye(Client, ?LONG, always),
+    [Client, Server, Listener];
+make(down) ->
+    [Port | Ports] = make(client),
+    close(Ports),
+    _ = down(Port),
+    [Port].
+
+is_in(new, Port) ->
+    erlang:port_info(Port) =/= undefined andalso gen_rpc_port:info(Port) =:= undefined;
+is_in(listening, Port) ->
+    erlang:port_info(Port) =/= undefined;
+is_in(State, Port) ->
+    case {State, gen_rpc_port:info(Port)} of
+        {_, undefined} -> false;
+        {connecting, #{state := Now}} -> Now =:= connecting;
+        {accepted, #{state := Now}} -> Now =:= accepted;
+        {down, #{state := Now}} -> Now =:= down;
+        {_, #{state := Now, output := Output}} -> Now =:= open andalso Output < 1000000
+    end.
+
+%% Each command as it should be.
+whole_commands() ->
+    Settings = <<?LONG:32, ?LONG:32, ?LONG:32, ?LONG:32, 100000:64, 100000:64, 5:32, 6:32, 7:32,
+                 4:16, "name", 6:16, "target", 6:16, "cookie">>,
+    Tag = tag(make_ref()),
+    Head = <<1:64, ?LONG:32, (byte_size(Tag)):16, Tag/binary>>,
+    Address = <<4, 1:16, 127, 0, 0, 1>>,
+    [{?CONNECT, <<Address/binary, ?LONG:32, Settings/binary>>},
+     {?LISTEN, <<Address/binary, 10:32>>},
+     {?HANDSHAKE, Settings},
+     {4, <<>>},
+     {?CALL, <<Head/binary, "request">>},
+     {?CAST, <<Head/binary, "cast">>},
+     {?REPLY, <<Head/binary, "reply">>},
+     {8, <<Head/binary, 100000:64>>},
+     {9, <<>>},
+     {10, <<>>},
+     {11, <<1:64>>},
+     {12, <<?LONG:32, 1>>},
+     {13, <<>>},
+     {?LAST_COMMAND, <<>>}].
+
+damage(Whole) ->
+    case rand:uniform(4) of
+        1 -> Whole;
+        2 -> binary:part(Whole, 0, rand:uniform(byte_size(Whole) + 1) - 1);
+        3 -> <<Whole/binary, (noise(20))/binary>>;
+        4 when Whole =:= <<>> -> noise(8);
+        4 ->
+            At = rand:uniform(byte_size(Whole)) - 1,
+            <<Before:At/binary, _, After/binary>> = Whole,
+            <<Before/binary, (rand:uniform(256) - 1), After/binary>>
+    end.
+
+noise(Max) ->
+    rand:bytes(rand:uniform(Max)).
+
+%%% Helpers
+
+%% Runs a case with two ports joined over loopback, the server's active.
+with_pair(Config, Case) ->
+    on_node(
+      Config,
+      fun() ->
+              {Listener, Client, Server} = make_pair(#{}, #{}),
+              ok = gen_rpc_port:activate(Server),
+              _ = Case(Client, Server),
+              close([Client, Server, Listener])
+      end).

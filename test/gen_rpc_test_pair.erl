@@ -1,0 +1,74 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Two nodes that the cases of a suite share: a client and a server. Each case restarts gen_rpc on
+%% them with its own settings, and fails if it leaves anything behind.
+-module(gen_rpc_test_pair).
+
+-export([start/0, restart/3, finish/1, stop/1]).
+-export([lines/2, lines/3, crashes/1]).
+
+-import(gen_rpc_test_node, [wait/1]).
+
+-type t() :: {Client :: gen_rpc_test_node:t(), Server :: gen_rpc_test_node:t()}.
+-export_type([t/0]).
+
+%% To be stopped by hand: the nodes are not linked to their starter.
+-spec start() -> t().
+start() ->
+    {start_node(), start_node()}.
+
+start_node() ->
+    Node = gen_rpc_test_node:keep(gen_rpc_test_node:start([])),
+    ok = gen_rpc_test_events:install(Node),
+    Node.
+
+%% The client knows the way to the server unless its settings say another one.
+-spec restart(t(), [{atom(), term()}], [{atom(), term()}]) -> t().
+restart({Client0, Server0}, ClientSettings, ServerSettings) ->
+    Server = gen_rpc_test_node:restart_app(Server0, ServerSettings),
+    Ways = case lists:keymember(client_config_per_node, 1, ClientSettings) of
+               true -> [];
+               false -> [gen_rpc_test_node:env([Server])]
+           end,
+    Client = gen_rpc_test_node:restart_app(Client0, Ways ++ ClientSettings),
+    ok = gen_rpc_test_events:clear(Client),
+    ok = gen_rpc_test_events:clear(Server),
+    {Client, Server}.
+
+%% Stops gen_rpc on both. Nothing of it is left, and nothing has crashed on the way.
+-spec finish(t()) -> ok | {fail, term()}.
+finish({Client, Server}) ->
+    case finish_node(client, Client) ++ finish_node(server, Server) of
+        [] -> ok;
+        Left -> {fail, Left}
+    end.
+
+finish_node(Name, Node) ->
+    ok = gen_rpc_test_node:stop_app(Node),
+    Left = try wait(fun() -> gen_rpc_test_node:leftovers(Node) =:= [] end) of
+               ok -> []
+           catch
+               error:condition_never_held -> [{Name, left, gen_rpc_test_node:leftovers(Node)}]
+           end,
+    Left ++ [{Name, crashed, Text} || Text <- crashes(Node)].
+
+-spec stop(t()) -> ok.
+stop({Client, Server}) ->
+    ok = gen_rpc_test_node:stop(Client),
+    gen_rpc_test_node:stop(Server).
+
+%% The lines of gen_rpc on a node that say this, oldest first.
+-spec lines(gen_rpc_test_node:t(), string()) -> [map()].
+lines(Node, What) ->
+    [Report || #{report := #{what := W} = Report} <- gen_rpc_test_events:ours(Node), W =:= What].
+
+%% The same, once there are N of them: what a caller hears may be a moment ahead of the log.
+-spec lines(gen_rpc_test_node:t(), string(), pos_integer()) -> [map()].
+lines(Node, What, N) ->
+    ok = wait(fun() -> length(lines(Node, What)) >= N end),
+    lines(Node, What).
+
+%% Errors on a node that are not lines of gen_rpc: crashes, and what supervisors say of them.
+-spec crashes(gen_rpc_test_node:t()) -> [string()].
+crashes(Node) ->
+    [Text || #{level := Level, text := Text} <- gen_rpc_test_events:others(Node),
+             logger:compare_levels(Level, error) =/= lt].

@@ -1,0 +1,89 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% A client of its own, made of gen_tcp and docs/PROTOCOL.md alone: it stops, lies and babbles
+%% wherever a test wants it to.
+-module(gen_rpc_test_stranger).
+
+-export([connect/1, hello/2, proof/3, login/4, frame/3, receive_frame/1, recv/2, is_closed/1, reset/1]).
+
+-define(TIMEOUT, 10000).
+-define(MAGIC, 16#8e, "GR").
+-define(VERSION, 1).
+-define(HEAD, 8).
+-define(CLIENT_LABEL, "gen_rpc client proof v1", 0).
+
+-define(SERVER_HELLO, 2).
+-define(RESULT, 4).
+
+-define(MAX_MESSAGE, 1000000).
+
+-spec connect(inet:port_number()) -> gen_tcp:socket().
+connect(Port) ->
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {nodelay, true}],
+                                   ?TIMEOUT),
+    Socket.
+
+%% The first message: who we are, and whom we mean to reach.
+-spec hello(binary(), binary()) -> binary().
+hello(Name, Target) ->
+    message(1, <<0:32, ?MAX_MESSAGE:64, (crypto:strong_rand_bytes(32))/binary,
+                 (byte_size(Name)):16, Name/binary, (byte_size(Target)):16, Target/binary>>).
+
+%% The proof that we know the cookie, for both hellos.
+-spec proof(binary(), binary(), binary()) -> binary().
+proof(Cookie, Hello, ServerHello) ->
+    message(3, crypto:mac(hmac, sha256, Cookie, [<<?CLIENT_LABEL>>, Hello, ServerHello])).
+
+%% The whole handshake.
+-spec login(gen_tcp:socket(), binary(), binary(), binary()) -> ok | {refused, byte()}.
+login(Socket, Name, Target, Cookie) ->
+    Hello = hello(Name, Target),
+    ok = gen_tcp:send(Socket, Hello),
+    ServerHello = receive_message(Socket, ?SERVER_HELLO),
+    ok = gen_tcp:send(Socket, proof(Cookie, Hello, ServerHello)),
+    case receive_message(Socket, ?RESULT) of
+        <<_:?HEAD/binary, 0, _/binary>> -> ok;
+        <<_:?HEAD/binary, Status>> -> {refused, Status}
+    end.
+
+%% After the handshake.
+-spec frame(byte(), non_neg_integer(), iodata()) -> binary().
+frame(Type, Id, Body) ->
+    <<Type, 0:24, (iolist_size(Body)):32, Id:64, (iolist_to_binary(Body))/binary>>.
+
+-spec receive_frame(gen_tcp:socket()) -> {byte(), non_neg_integer(), binary()} | closed.
+receive_frame(Socket) ->
+    case recv(Socket, 16) of
+        <<Type, 0:24, 0:32, Id:64>> -> {Type, Id, <<>>};
+        <<Type, 0:24, Size:32, Id:64>> -> {Type, Id, recv(Socket, Size)};
+        closed -> closed
+    end.
+
+-spec recv(gen_tcp:socket(), non_neg_integer()) -> binary() | closed.
+recv(Socket, Size) ->
+    case gen_tcp:recv(Socket, Size, ?TIMEOUT) of
+        {ok, Bytes} -> Bytes;
+        {error, Reason} when Reason =:= closed; Reason =:= econnreset -> closed
+    end.
+
+%% Whether the other side closes, whatever it says before that.
+-spec is_closed(gen_tcp:socket()) -> boolean().
+is_closed(Socket) ->
+    case gen_tcp:recv(Socket, 0, ?TIMEOUT) of
+        {ok, _} -> is_closed(Socket);
+        {error, timeout} -> false;
+        {error, _} -> true
+    end.
+
+%% Closes with a reset instead of an end.
+-spec reset(gen_tcp:socket()) -> ok.
+reset(Socket) ->
+    ok = inet:setopts(Socket, [{linger, {true, 0}}]),
+    gen_tcp:close(Socket).
+
+message(Kind, Body) ->
+    <<?MAGIC, ?VERSION, Kind, 0, (byte_size(Body)):16, Body/binary>>.
+
+receive_message(Socket, Kind) ->
+    <<?MAGIC, ?VERSION, Kind, 0, Size:16>> = Head = recv(Socket, ?HEAD),
+    Body = recv(Socket, Size),
+    <<Head/binary, Body/binary>>.

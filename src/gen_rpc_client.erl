@@ -98,7 +98,7 @@ terminate(_Reason, State) ->
     end.
 
 %% A key is the user's own data, and no log's business.
--spec format_status(map()) -> map().
+-spec format_status(gen_server:format_status()) -> gen_server:format_status().
 format_status(#{state := #state{dest = {Node, _Key}} = State} = Status) ->
     Status#{state := State#state{dest = {Node, hidden}}};
 format_status(Status) ->

@@ -127,7 +127,8 @@ in_namespace(Namespace) ->
 %% mailbox; a cast is dropped after its send timeout.
 own_limit_is_shorter(Config) ->
     {Hole, Port} = gen_rpc_test_hole:silent(),
-    {Client, _} = restart(Config, [way('hole@127.0.0.1', Port), {authentication_timeout, 1000}], []),
+    {Client, _} = restart(Config, [way('hole@127.0.0.1', Port), {authentication_timeout, 1000}],
+                          []),
     ?assertEqual({{badrpc, timeout}, []},
                  run(Client, fun() ->
                                      Result = gen_rpc:call('hole@127.0.0.1', erlang, node, [], 100),

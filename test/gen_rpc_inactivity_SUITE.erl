@@ -1,7 +1,7 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% client_inactivity_timeout and server_inactivity_timeout: when they close a connection and when they
-%% must not. That time has passed is told by a twin: another connection with the same timeout, made
-%% later and left alone, that has closed.
+%% client_inactivity_timeout and server_inactivity_timeout: when they close a connection and when
+%% they must not. That time has passed is told by a twin: another connection with the same timeout,
+%% made later and left alone, that has closed.
 -module(gen_rpc_inactivity_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -29,7 +29,8 @@ all() ->
 groups() ->
     [{closes, [], [client_closes, server_closes,
                    ping_is_no_activity_of_client, ping_is_no_activity_of_server]},
-     {stays, [], [call_in_flight_on_client, call_in_flight_on_server, request_queued, reply_queued]},
+     {stays, [], [call_in_flight_on_client, call_in_flight_on_server,
+                  request_queued, reply_queued]},
      {races, [], [pauses_near_client_timeout, pauses_near_server_timeout,
                   pauses_near_both_timeouts]}].
 
@@ -102,7 +103,7 @@ ping_is_no_activity_of_server(Config) ->
 
 %%% Stays
 
-%% A call that lasts several times the client's timeout keeps its connection, which closes afterwards.
+%% A call that lasts several times the client's timeout keeps its connection, which closes after it.
 call_in_flight_on_client(Config) ->
     call_in_flight(restart(Config, [{client_inactivity_timeout, 150}], [])).
 
@@ -173,16 +174,14 @@ reply_queued(Config) ->
                                                               {send_timeout, ?LONG}]),
     Other = gen_rpc_test_node:start([gen_rpc_test_node:env([Server])]),
     Waiting = gen_rpc_test_task:start(
-                fun() ->
-                        run(Other, fun() ->
-                                           byte_size(gen_rpc:call(Node, ?MODULE, large_reply_at_gate,
-                                                                  [gate, 20000000], ?LONG))
-                                   end)
-                end),
+                fun() -> run(Other, fun() -> size_of_large_reply(Node) end) end),
     wait(fun() -> call(Server, gen_rpc_test_target, at_gate, [gate]) end),
     OsPid = gen_rpc_test_node:freeze(Other),
     ok = call(Server, gen_rpc_test_target, open_gate, [gate]),
-    Queued = fun() -> [O || #{output := O, served := 0} <- gen_rpc_test_node:acceptors(Server), O > 0] end,
+    Queued = fun() ->
+                     [Output || #{output := Output, served := 0}
+                                    <- gen_rpc_test_node:acceptors(Server), Output > 0]
+             end,
     wait(fun() -> length(Queued()) =:= 1 end),
     [ok = twin_comes_and_goes(Client, {Node, Twin}) || Twin <- [1, 2, 3]],
     ?assertEqual(1, length(Queued())),
@@ -190,6 +189,9 @@ reply_queued(Config) ->
     ?assertEqual(20000000, gen_rpc_test_task:result(Waiting)),
     wait_closed(Client, Server),
     ok = gen_rpc_test_node:stop(Other).
+
+size_of_large_reply(Node) ->
+    byte_size(gen_rpc:call(Node, ?MODULE, large_reply_at_gate, [gate, 20000000], ?LONG)).
 
 large_reply_at_gate(Gate, Size) ->
     {through, Gate} = gen_rpc_test_target:wait_at_gate(Gate),

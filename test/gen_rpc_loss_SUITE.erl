@@ -90,16 +90,14 @@ node_ends(Config, End) ->
 waiting_calls(Client, Server, Dest) ->
     Served = served(Server),
     Tasks = gen_rpc_test_task:start(
-              ?CALLERS,
-              fun(_) ->
-                      run(Client, fun() ->
-                                          First = gen_rpc:call(Dest, timer, sleep, [infinity], ?LONG),
-                                          Second = gen_rpc:call(Dest, erlang, node, [], ?LONG),
-                                          {First, Second, element(2, process_info(self(), messages))}
-                                  end)
-              end),
+              ?CALLERS, fun(_) -> run(Client, fun() -> call_twice(Dest) end) end),
     wait(fun() -> served(Server) =:= Served + ?CALLERS end),
     Tasks.
+
+call_twice(Dest) ->
+    First = gen_rpc:call(Dest, timer, sleep, [infinity], ?LONG),
+    Second = gen_rpc:call(Dest, erlang, node, [], ?LONG),
+    {First, Second, element(2, process_info(self(), messages))}.
 
 served(Server) ->
     lists:sum([Served || #{served := Served} <- gen_rpc_test_node:acceptors(Server)]).
@@ -111,7 +109,8 @@ frozen_peer_delays_nobody_else(Config) ->
     with_frozen_peer(
       Config, [],
       fun(Client, Server, Node) ->
-              Waiting = gen_rpc_test_task:start(20, fun(I) -> echo(Client, {Node, I rem 4}, 500) end),
+              Waiting = gen_rpc_test_task:start(
+                          20, fun(I) -> echo(Client, {Node, I rem 4}, 500) end),
               Late = gen_rpc_test_task:start(fun() -> echo(Client, Node, ?LONG) end),
               wait(fun() -> maps:get(calls, gen_rpc_test_node:connection(Client, Node)) >= 1 end),
               Other = maps:get(node, Server),
@@ -148,13 +147,14 @@ frozen_peer_thaws(Config) ->
               {thaw, fun() ->
                              ?assertEqual(lists:duplicate(10, Node),
                                           gen_rpc_test_task:results(Waiting)),
-                             ?assertEqual({ok, Port}, call(Client, gen_rpc_registry, lookup, [Node]))
+                             ?assertEqual({ok, Port},
+                                          call(Client, gen_rpc_registry, lookup, [Node]))
                      end}
       end).
 
 %% When a peer takes no bytes, a caller waits for room only as long as its send timeout allows, and
-%% the connection is given up after its own. Then those whose request may have left hear send_timeout,
-%% the others that there is no node.
+%% the connection is given up after its own. Then those whose request may have left hear
+%% send_timeout, the others that there is no node.
 sender_to_a_frozen_peer(Config) ->
     with_frozen_peer(
       Config, [{send_timeout, 1000}, {authentication_timeout, 300}],
@@ -192,15 +192,15 @@ casts_to_a_frozen_peer(Config) ->
 cast_megabytes(Node, N) ->
     Before = erlang:memory(total),
     Sizes = [begin
-                 true = gen_rpc:cast(Node, erlang, byte_size, [crypto:strong_rand_bytes(1024 * 1024)],
-                                     10),
+                 Megabyte = crypto:strong_rand_bytes(1024 * 1024),
+                 true = gen_rpc:cast(Node, erlang, byte_size, [Megabyte], 10),
                  true = erlang:garbage_collect(),
                  erlang:memory(total)
              end || _ <- lists:seq(1, N)],
     lists:max(Sizes) - Before.
 
-%% The client has connections to a peer, as Node and with the keys 0 to 3, that freezes. The case says
-%% what to check when it has thawed; in the end calls work again.
+%% The client has connections to a peer, as Node and with the keys 0 to 3, that freezes. The case
+%% says what to check when it has thawed; in the end calls work again.
 with_frozen_peer(Config, Settings, Case) ->
     #{node := Node} = Peer = gen_rpc_test_node:start([]),
     {_, #{port := Port}} = restart(Config, [], []),

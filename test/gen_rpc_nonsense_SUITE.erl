@@ -1,11 +1,12 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Commands to the driver that make no sense, from its own VM: any process may command a port, so they
-%% are checked like a stranger's bytes. The VM goes on, and so does another connection.
+%% Commands to the driver that make no sense, from its own VM: any process may command a port, so
+%% they are checked like a stranger's bytes. The VM goes on, and so does another connection.
 -module(gen_rpc_nonsense_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1,
+         init_per_testcase/2, end_per_testcase/2]).
 -export([garbage_tags/1, every_command_in_every_state/1, damaged_commands/1]).
 
 -import(gen_rpc_test_node, [run/2, wait/1]).
@@ -127,8 +128,8 @@ nonsense(Config, Commands) ->
               [begin
                    ok = send_all(State, Commands(State)),
                    ?assertEqual({State, <<"x">>}, {State, round_trip(Client, Server, <<"x">>)})
-               end || State <- [new, listening, connecting, accepted, authenticating, client, server,
-                                closing, down]],
+               end || State <- [new, listening, connecting, accepted, authenticating,
+                                client, server, closing, down]],
               close([Client, Server, Listener]),
               wait(fun() -> gen_rpc_test_node:local_driver_memory() < Memory + 100000 end)
       end).

@@ -268,7 +268,8 @@ more_callers_are_flushed_together(Config) ->
               [ok = gen_rpc_port:call(Client, Id, infinity, tag(make_ref()), [<<"b">>])
                || Id <- [2, 3, 4]],
               ?assertEqual({Client, flush}, next()),
-              ?assertMatch(#{output := Queued, calls := 4} when Queued > 0, gen_rpc_port:info(Client)),
+              ?assertMatch(#{output := Queued, calls := 4} when Queued > 0,
+                                                                gen_rpc_port:info(Client)),
               ok = gen_rpc_port:flush(Client),
               ?assertEqual({Server, requests, [{2, <<"b">>}, {3, <<"b">>}, {4, <<"b">>}]}, next()),
               ?assertMatch(#{output := 0, calls := 4}, gen_rpc_port:info(Client)),
@@ -326,7 +327,8 @@ serve(Client, Server, 0) ->
 serve(Client, Server, Missing) ->
     case next() of
         {Server, requests, Requests} ->
-            [ok = gen_rpc_port:reply(Server, Id, tag(make_ref()), [Body]) || {Id, Body} <- Requests],
+            [ok = gen_rpc_port:reply(Server, Id, tag(make_ref()), [Body])
+             || {Id, Body} <- Requests],
             ok = gen_rpc_port:credit(Server),
             serve(Client, Server, Missing - length(Requests));
         {Port, flush} ->
@@ -414,8 +416,8 @@ too_big(Config) ->
               ok = gen_rpc_port:activate(Server),
               Request = rand:bytes(50001),
               Tag = tag(make_ref()),
-              ?assertEqual({too_big, 50000}, gen_rpc_port:call(Client, 1, infinity, Tag, [Request])),
-              ?assertEqual({too_big, 50000}, gen_rpc_port:cast(Client, 1, infinity, Tag, [Request])),
+              [?assertEqual({too_big, 50000}, Submit(Client, 1, infinity, Tag, [Request]))
+               || Submit <- [fun gen_rpc_port:call/5, fun gen_rpc_port:cast/5]],
               Ref = make_ref(),
               ok = gen_rpc_port:call(Client, 1, infinity, tag(Ref), [<<"x">>]),
               {Server, requests, [{1, <<"x">>}]} = next(),
@@ -466,8 +468,8 @@ info_counts(Config) ->
 
 %%% Closing
 
-%% Goodbye on an idle connection: each side hears {Port, bye} of the other, then both are down without
-%% an error.
+%% Goodbye on an idle connection: each side hears {Port, bye} of the other, then both are down
+%% without an error.
 goodbye_when_idle(Config) ->
     with_pair(
       Config,
@@ -668,8 +670,8 @@ listener_closes(Config) ->
 
 %%% Time
 
-%% Not an assertion, because other programs share the machine: how often and how long a scheduler was
-%% held by one of our ports while it did its largest pieces of work.
+%% Not an assertion, because other programs share the machine: how often and how long a scheduler
+%% was held by one of our ports while it did its largest pieces of work.
 long_schedules(Config) ->
     on_node(
       Config,

@@ -12,6 +12,7 @@
          client_killed_while_connecting/1, callers_never_crash/1,
          stray_messages/1, stray_messages_to_supervisors/1,
          client_stops/1, server_stops/1, start_and_stop_often/1]).
+-export([processes_of_ours/0]).
 
 -import(gen_rpc_test_node, [call/4, run/2, wait/1]).
 
@@ -95,7 +96,8 @@ client_supervisor_killed(Config) ->
     killed(Config, fun(Client, _Server, _Node) -> kill_name(Client, gen_rpc_client_sup) end, lost).
 
 acceptor_supervisor_killed(Config) ->
-    killed(Config, fun(_Client, Server, _Node) -> kill_name(Server, gen_rpc_acceptor_sup) end, lost).
+    killed(Config, fun(_Client, Server, _Node) -> kill_name(Server, gen_rpc_acceptor_sup) end,
+           lost).
 
 %% Until its successor is there.
 kill_name(Node, Name) ->
@@ -207,12 +209,13 @@ is_promised(Result, Node) -> Result =:= Node.
 
 %%% Stray
 
-%% A message, a cast, a call and an exit signal that no process of ours understands: each is one line
-%% in the log and nothing more.
+%% A message, a cast, a call and an exit signal that no process of ours understands: each is one
+%% line in the log and nothing more.
 stray_messages(Config) ->
     {Client, #{node := Node} = Server} = restart(Config, []),
     Node = echo(Client, Node),
-    Pids = fun() -> {run(Client, fun processes_of_ours/0), run(Server, fun processes_of_ours/0)} end,
+    Pids = fun() -> {call(Client, ?MODULE, processes_of_ours, []),
+                     call(Server, ?MODULE, processes_of_ours, [])} end,
     {OnClient, OnServer} = Before = Pids(),
     ?assertMatch({[_, _, _, _], [_, _, _, _]}, Before),
     [begin
@@ -245,7 +248,8 @@ stray_messages_to_supervisors(Config) ->
     {Client, #{node := Node} = Server} = restart(Config, []),
     Node = echo(Client, Node),
     Names = [gen_rpc_sup, gen_rpc_client_sup, gen_rpc_acceptor_sup],
-    Pids = fun() -> [call(On, erlang, whereis, [Name]) || On <- [Client, Server], Name <- Names] end,
+    Pids = fun() -> [call(On, erlang, whereis, [Name])
+                     || On <- [Client, Server], Name <- Names] end,
     Before = Pids(),
     [run(On, fun() ->
                      Name ! {stray, message},
@@ -259,8 +263,8 @@ stray_messages_to_supervisors(Config) ->
 
 %%% Stopped and started
 
-%% When the application stops on the calling node, its callers hear that their calls are lost, and it
-%% can be started again.
+%% When the application stops on the calling node, its callers hear that their calls are lost, and
+%% it can be started again.
 client_stops(Config) ->
     stops(Config, fun(Client, _Server) -> Client end).
 

@@ -30,7 +30,8 @@ start(Name, Settings0) ->
     How = #{name => Name, host => "127.0.0.1", longnames => true, connection => standard_io,
             args => ["-setcookie", Cookie, "-pa" | code:get_path()] ++
                 proplists:get_value(args, Options, [])},
-    {ok, Peer, Node} = peer:start_link(maps:merge(How, maps:from_list([O || {exec, _} = O <- Options]))),
+    Exec = maps:from_list([Option || {exec, _} = Option <- Options]),
+    {ok, Peer, Node} = peer:start_link(maps:merge(How, Exec)),
     T = #{peer => Peer, node => Node, port => 0},
     ok = call(T, application, load, [gen_rpc]),
     start_app(T, Settings).

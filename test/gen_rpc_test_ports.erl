@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% The driver's ports as the suites use them: two of them joined in one VM, and what their owner, the
-%% calling process, does with their messages.
+%% The driver's ports as the suites use them: two of them joined in one VM, and what their owner,
+%% the calling process, does with their messages.
 -module(gen_rpc_test_ports).
 
 -export([settings/0, listen/1, make_pair/2, close/1, tag/1]).
@@ -20,8 +20,8 @@
 make_pair(ClientSettings, ServerSettings) ->
     {Listener, Number} = listen(10),
     Client = gen_rpc_port:open(),
-    Settings = maps:merge(settings(), ClientSettings),
-    ok = gen_rpc_port:connect(Client, {?LOOPBACK, Number}, ?LONG, Settings#{target => <<"server">>}),
+    Settings = maps:merge((settings())#{target => <<"server">>}, ClientSettings),
+    ok = gen_rpc_port:connect(Client, {?LOOPBACK, Number}, ?LONG, Settings),
     {Listener, accepted, Server, _} = next(),
     ok = gen_rpc_port:handshake(Server, maps:merge(settings(), ServerSettings)),
     [_, _] = [{_, up, _, _} = next() || _ <- [1, 2]],
@@ -96,7 +96,8 @@ round_trip(Client, Server, Parts) ->
     Reply.
 
 %% So many requests, and in how many messages they came.
--spec take_requests(port(), non_neg_integer()) -> {Messages :: non_neg_integer(), [{non_neg_integer(), binary()}]}.
+-spec take_requests(port(), non_neg_integer()) ->
+          {Messages :: non_neg_integer(), [{Id :: non_neg_integer(), binary()}]}.
 take_requests(Server, N) ->
     take_requests(Server, N, 0, []).
 

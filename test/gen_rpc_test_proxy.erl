@@ -52,7 +52,8 @@ loop(#{pairs := Pairs, target := Target} = State) ->
         {accepted, Client} ->
             {ok, Server} = gen_tcp:connect({127, 0, 0, 1}, Target, ?OPTIONS),
             _ = [inet:setopts(Socket, [{active, true}]) || Socket <- [Client, Server]],
-            loop(State#{pairs := Pairs#{Client => {to_server, Server}, Server => {to_client, Client}}});
+            loop(State#{pairs := Pairs#{Client => {to_server, Server},
+                                        Server => {to_client, Client}}});
         {budget, From, Budget} ->
             From ! {self(), ok},
             loop(State#{budget := Budget});

@@ -3,7 +3,8 @@
 %% wherever a test wants it to.
 -module(gen_rpc_test_stranger).
 
--export([connect/1, hello/2, proof/3, login/4, frame/3, receive_frame/1, recv/2, is_closed/1, reset/1]).
+-export([connect/1, hello/2, proof/3, login/4, frame/3]).
+-export([receive_frame/1, recv/2, is_closed/1, reset/1]).
 
 -define(TIMEOUT, 10000).
 -define(MAGIC, 16#8e, "GR").

@@ -1,9 +1,8 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% The benchmarks, as a program and as a function. They report and never fail on speed, but a wrong
-%% result is an error.
+%% The benchmarks. They report and never fail on speed, but a wrong result is an error.
 -module(gen_rpc_bench).
 
--export([main/1, compare/3]).
+-export([main/1]).
 
 -define(USAGE, "usage: bench/run [--quick] [--only PATTERN] [--rounds N] [--seconds S]").
 
@@ -11,19 +10,6 @@
                      ms := pos_integer(),
                      connections := pos_integer(),
                      only := string()}. % a regular expression for names of rows
-
-%% A short comparison with erpc, from this node to another one that both ways lead to already and
-%% that has the benchmark's modules on its code path too. Takes some 30 * Ms milliseconds. Each row
-%% is given to Report as soon as it is known; gen_rpc_bench_report:line/1 makes text of one:
-%%
-%%     Print = fun(Row) -> io:put_chars(gen_rpc_bench_report:line(Row)) end,
-%%     gen_rpc_bench:compare(Server, 200, Print)
--spec compare(node(), Ms :: pos_integer(), Report :: fun((Row) -> term())) -> [Row]
-              when Row :: gen_rpc_bench_report:row().
-compare(Server, Ms, Report) ->
-    Context = #{call => fun erlang:apply/3, server => Server,
-                rounds => 3, ms => Ms, connections => 100},
-    measure(gen_rpc_bench_suite:brief(), Context, Report).
 
 %% `bench/run': prints the table and writes results.json into the directory.
 -spec main([Directory :: string()]) -> no_return().
@@ -58,17 +44,16 @@ run(Directory, Options) ->
 rows(#{only := Only} = Options) ->
     Items = [Item || {Name, _, _} = Item <- gen_rpc_bench_suite:all(),
                      re:run(Name, Only, [{capture, none}]) =:= match],
-    Print = fun(Row) -> io:put_chars(gen_rpc_bench_report:line(Row)) end,
     gen_rpc_bench_node:with_pair(
       fun(Client, #{node := Server}) ->
               Call = fun(M, F, A) -> gen_rpc_bench_node:call(Client, M, F, A) end,
-              measure(Items, Options#{call => Call, server => Server}, Print)
+              measure(Items, Options#{call => Call, server => Server})
       end).
 
-measure(Items, Context, Report) ->
+measure(Items, Context) ->
     lists:append([begin
                       Rows = gen_rpc_bench_suite:rows(Item, Context),
-                      lists:foreach(Report, Rows),
+                      io:put_chars([gen_rpc_bench_report:line(Row) || Row <- Rows]),
                       Rows
                   end || Item <- Items]).
 

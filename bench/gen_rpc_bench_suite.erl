@@ -2,7 +2,7 @@
 %% What is measured, and what is aimed at.
 -module(gen_rpc_bench_suite).
 
--export([all/0, brief/0, rows/2]).
+-export([all/0, rows/2]).
 
 -type item() :: {Name :: string(), term(), Targets :: #{atom() => number()}}.
 -type context() :: #{call := fun((module(), atom(), [term()]) -> term()), % runs on the client
@@ -31,12 +31,6 @@ all() ->
      {"idle connection", memory, #{}},
      {"limit: frames in C", frames, #{}},
      {"limit: terms in one VM", {terms, 256}, #{}}].
-
-%% The most telling ones.
--spec brief() -> [item()].
-brief() ->
-    Workloads = [{calls, 1}, {calls, 256}, {casts, 16}, {bulk, 1, ?MB20}],
-    [Item || {_, Workload, _} = Item <- all(), lists:member(Workload, Workloads)].
 
 -spec rows(item(), context()) -> [gen_rpc_bench_report:row()].
 rows({Name, {connections, Count}, Targets}, Context) ->

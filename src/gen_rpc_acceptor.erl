@@ -56,7 +56,6 @@ handle_info({Port, flush}, #state{port = Port} = State) ->
     ok = gen_rpc_port:flush(Port),
     {noreply, State};
 handle_info({{worker, _Id}, _Monitor, process, _Pid, replied}, State) ->
-    ok = skip_replied(),
     {noreply, State};
 handle_info({{worker, Id}, _Monitor, process, _Pid, Reason}, #state{port = Port} = State) ->
     ok = gen_rpc_worker:report_exit(Port, Id, Reason),
@@ -93,14 +92,6 @@ start_workers([{Id, Request} | Rest], Port) ->
     start_workers(Rest, Port);
 start_workers([], _Port) ->
     ok.
-
-%% One such message for each call: most are taken without going through gen_server.
-skip_replied() ->
-    receive
-        {{worker, _Id}, _Monitor, process, _Pid, replied} -> skip_replied()
-    after 0 ->
-        ok
-    end.
 
 lost(_State, normal) ->
     ok;

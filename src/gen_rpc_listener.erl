@@ -11,6 +11,11 @@
 
 -define(ANY, {0, 0, 0, 0}).
 
+%% The socket of a listener before this one is closed by the VM, when it gets to it. How long to wait
+%% for the address, and how often to try, ms. Without it a kill would use up all restarts at once.
+-define(ADDRESS_WAIT, 1000).
+-define(ADDRESS_RETRY, 20).
+
 -record(state, {port :: port(),
                 number :: inet:port_number(),
                 half_open = #{} :: #{port() => {inet:ip_address(), inet:port_number()}}}).
@@ -31,7 +36,7 @@ init([]) ->
     _ = process_flag(trap_exit, true),
     Number = gen_rpc_config:get(tcp_server_port),
     Port = gen_rpc_port:open(),
-    case gen_rpc_port:listen(Port, {?ANY, Number}, gen_rpc_config:get(max_connections)) of
+    case listen(Port, Number, ?ADDRESS_WAIT) of
         {ok, Actual} ->
             {ok, #state{port = Port, number = Actual}};
         {error, Reason} ->
@@ -90,6 +95,15 @@ handle_info(_Message, State) ->
 -spec terminate(term(), state()) -> ok.
 terminate(_Reason, #state{port = Port, half_open = HalfOpen}) ->
     lists:foreach(fun gen_rpc_port:close/1, [Port | maps:keys(HalfOpen)]).
+
+listen(Port, Number, Left) ->
+    case gen_rpc_port:listen(Port, {?ANY, Number}, gen_rpc_config:get(max_connections)) of
+        {error, eaddrinuse} when Left > 0 ->
+            timer:sleep(?ADDRESS_RETRY),
+            listen(Port, Number, Left - ?ADDRESS_RETRY);
+        Result ->
+            Result
+    end.
 
 %% Name and cookie are read now: both can change while the node runs.
 accepted(Child, Address, #state{half_open = HalfOpen} = State) ->

@@ -178,13 +178,15 @@ reply_queued(Config) ->
     wait(fun() -> call(Server, gen_rpc_test_target, at_gate, [gate]) end),
     OsPid = gen_rpc_test_node:freeze(Other),
     ok = call(Server, gen_rpc_test_target, open_gate, [gate]),
+    %% The frames tell a goodbye, which would stay behind the reply.
     Queued = fun() ->
-                     [Output || #{output := Output, served := 0}
+                     [Frames || #{output := Output, served := 0, frames_out := Frames}
                                     <- gen_rpc_test_node:acceptors(Server), Output > 0]
              end,
     wait(fun() -> length(Queued()) =:= 1 end),
+    Before = Queued(),
     [ok = twin_comes_and_goes(Client, {Node, Twin}) || Twin <- [1, 2, 3]],
-    ?assertEqual(1, length(Queued())),
+    ?assertEqual(Before, Queued()),
     ok = gen_rpc_test_node:thaw(OsPid),
     ?assertEqual(20000000, gen_rpc_test_task:result(Waiting)),
     wait_closed(Client, Server),

@@ -325,7 +325,7 @@ call_and_wait(Client, Id) ->
 serve(Client, Server, 0) ->
     flush([Client, Server]);
 serve(Client, Server, Missing) ->
-    case next() of
+    receive
         {Server, requests, Requests} ->
             [ok = gen_rpc_port:reply(Server, Id, tag(make_ref()), [Body])
              || {Id, Body} <- Requests],
@@ -334,6 +334,8 @@ serve(Client, Server, Missing) ->
         {Port, flush} ->
             ok = gen_rpc_port:flush(Port),
             serve(Client, Server, Missing)
+    after 10000 ->
+        error({missing, Missing})
     end.
 
 %% No request comes before the owner is ready for it.

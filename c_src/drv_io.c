@@ -15,7 +15,7 @@
  * copying of this many bytes, so of small ones fewer bytes are taken.
  */
 #define READ_BUDGET ((size_t)512 * 1024)
-#define FRAME_COST ((size_t)512)
+#define FRAME_COST ((size_t)1024)
 #define WRITE_BUDGET ((size_t)512 * 1024)
 
 /* How long unused until a connection gives its buffers back, ms. */

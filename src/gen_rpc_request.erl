@@ -14,6 +14,9 @@
 
 %% A limit on time that has not run yet is the time itself, because reading the clock costs as much
 %% as submitting a small message. Whatever waits fixes it first, except for the last wait of all.
+%% How long until the dispatcher is asked again when it was not there, ms.
+-define(RESTART_TIME, 10).
+
 -type time() :: {in, timeout()} | integer() | infinity. % ms; fixed: monotonic
 
 -spec call(gen_rpc:dest(), module(), atom(), [term()], timeout(), timeout()) ->
@@ -105,7 +108,8 @@ connect(Dest, Until, Attempts) ->
                 {error, _Reason} -> {badrpc, nodedown}
             end;
         {error, _Reason} ->
-            {badrpc, nodedown}
+            %% Restarting, by its supervisor: that takes a moment.
+            receive after ?RESTART_TIME -> connect(Dest, Until, Attempts - 1) end
     end.
 
 %%% Submission. Reference and receive are in one function, so the compiler lets the receive skip

@@ -400,11 +400,17 @@ busy_and_ready(Config) ->
               close([Client, Server, Listener])
       end).
 
-%% Casts until the port is busy; how many it took.
+%% Casts until the port is busy and the kernel takes no more; how many were sent.
 fill(Client, Ref, Bytes, Sent) ->
     case gen_rpc_port:cast(Client, Sent + 1, infinity, tag(Ref), [Bytes]) of
-        ok -> fill(Client, Ref, Bytes, Sent + 1);
-        busy -> Sent
+        ok ->
+            fill(Client, Ref, Bytes, Sent + 1);
+        busy ->
+            receive
+                {Ref, ready} -> fill(Client, Ref, Bytes, Sent)
+            after 1000 ->
+                Sent
+            end
     end.
 
 %% A message over the limit of either side is refused before anything is sent; a reply over it is

@@ -184,7 +184,11 @@ local_acceptors() ->
 
 -spec local_acceptor_ports() -> [port()].
 local_acceptor_ports() ->
-    Owners = [Pid || {_, Pid, _, _} <- supervisor:which_children(gen_rpc_acceptor_sup)],
+    Owners = try
+                 [Pid || {_, Pid, _, _} <- supervisor:which_children(gen_rpc_acceptor_sup)]
+             catch
+                 exit:{noproc, _} -> [] % restarting, or stopped
+             end,
     [Port || Port <- our_ports(),
              {connected, Owner} <- [erlang:port_info(Port, connected)],
              lists:member(Owner, Owners)].

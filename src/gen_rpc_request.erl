@@ -12,11 +12,11 @@
 %% How long an answer can be under way from a port that is closing, ms.
 -define(CLOSING_GRACE, 5000).
 
-%% A limit on time that has not run yet is the time itself, because reading the clock costs as much
-%% as submitting a small message. Whatever waits fixes it first, except for the last wait of all.
 %% How long until the dispatcher is asked again when it was not there, ms.
 -define(RESTART_TIME, 10).
 
+%% A limit on time that has not run yet is the time itself, because reading the clock costs as much
+%% as submitting a small message. Whatever waits fixes it first, except for the last wait of all.
 -type time() :: {in, timeout()} | integer() | infinity. % ms; fixed: monotonic
 
 -spec call(gen_rpc:dest(), module(), atom(), [term()], timeout(), timeout()) ->

@@ -177,14 +177,18 @@ uint64_t gr_session_limit(const gr_session *s)
     return min64(s->max_message, s->peer.max_message);
 }
 
-/* Whether the session takes messages of this direction at all. */
-static int check_open(const gr_session *s, gr_role role)
+/* Whether the session takes such a message at all. A reply is always taken, if only as TOOBIG. */
+static int check(const gr_session *s, gr_role role, uint64_t size)
 {
     if (s->failed != GR_OK)
         return s->failed;
     if (s->role != role || s->auth)
         return GR_ESTATE;
-    return role == GR_CLIENT && (s->bye_sent || s->bye_seen) ? GR_ECLOSING : GR_OK;
+    if (role == GR_SERVER)
+        return GR_OK;
+    if (s->bye_sent || s->bye_seen)
+        return GR_ECLOSING;
+    return size > gr_session_limit(s) ? GR_ETOOBIG : GR_OK;
 }
 
 /* Submitters wake when half of the limit is free again, so that they don't wake for every write. */
@@ -201,11 +205,9 @@ static int has_room(const gr_session *s)
 
 int gr_session_admit(gr_session *s, const gr_submit *who, uint64_t size)
 {
-    int rc = check_open(s, s->role);
+    int rc = check(s, s->role, size);
     if (rc != GR_OK)
         return rc;
-    if (s->role == GR_CLIENT && size > gr_session_limit(s))
-        return GR_ETOOBIG;
     if (has_room(s))
         return GR_OK;
     if (!who->tag_size)
@@ -221,12 +223,10 @@ int gr_session_admit(gr_session *s, const gr_submit *who, uint64_t size)
 
 int gr_session_call(gr_session *s, const gr_submit *who, const gr_piece *pieces, size_t count)
 {
-    int rc = check_open(s, GR_CLIENT);
+    uint64_t size = total_size(pieces, count);
+    int rc = check(s, GR_CLIENT, size);
     if (rc != GR_OK)
         return rc;
-    uint64_t size = total_size(pieces, count);
-    if (size > gr_session_limit(s))
-        return GR_ETOOBIG;
     gr_call *c;
     rc = gr_calls_put(&s->calls, who->id, who->caller, who->tag, who->tag_size, &c);
     if (rc != GR_OK)
@@ -243,12 +243,10 @@ int gr_session_call(gr_session *s, const gr_submit *who, const gr_piece *pieces,
 
 int gr_session_cast(gr_session *s, const gr_piece *pieces, size_t count)
 {
-    int rc = check_open(s, GR_CLIENT);
+    uint64_t size = total_size(pieces, count);
+    int rc = check(s, GR_CLIENT, size);
     if (rc != GR_OK)
         return rc;
-    uint64_t size = total_size(pieces, count);
-    if (size > gr_session_limit(s))
-        return GR_ETOOBIG;
     rc = put_frame(s, GR_FRAME_CAST, 0, pieces, count, size);
     touch(s);
     return rc;
@@ -266,14 +264,14 @@ static int put_too_big(gr_session *s, uint64_t id, uint64_t size, uint64_t limit
 
 int gr_session_reply(gr_session *s, uint64_t id, const gr_piece *pieces, size_t count)
 {
-    int rc = check_open(s, GR_SERVER);
+    uint64_t size = total_size(pieces, count);
+    int rc = check(s, GR_SERVER, size);
     if (rc != GR_OK)
         return rc;
     gr_call *c = gr_calls_take(&s->calls, id);
     if (!c)
         return GR_ENOENT;
     gr_call_free(&s->calls, c);
-    uint64_t size = total_size(pieces, count);
     uint64_t limit = gr_session_limit(s);
     rc = size > limit ? put_too_big(s, id, size, limit)
                       : put_frame(s, GR_FRAME_REPLY, id, pieces, count, size);

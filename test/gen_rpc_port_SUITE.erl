@@ -63,12 +63,7 @@ init_per_testcase(_Case, Config) ->
 end_per_testcase(_Case, Config) ->
     Node = proplists:get_value(node, Config),
     Before = proplists:get_value(before, Config),
-    try
-        wait(fun() -> gen_rpc_test_node:resources(Node) =:= Before end)
-    catch
-        error:condition_never_held ->
-            {fail, {Before, gen_rpc_test_node:resources(Node)}}
-    end.
+    gen_rpc_test_node:expect_resources(Node, Before).
 
 %% Runs a case on the node, in one process that owns all its ports.
 on_node(Config, Case) ->

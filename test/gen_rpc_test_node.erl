@@ -7,7 +7,7 @@
 -export([restart_app/2, stop_app/1, kill/1, freeze/1, thaw/1]).
 -export([call/4, call/5, run/2, rpc/4, rpc/5, env/1, os_pid/1, free_port/0, wait/1, wait/2]).
 -export([connection/2, local_connection/1, acceptors/1, local_acceptors/0, local_acceptor_ports/0]).
--export([resources/1, local_resources/0, leftovers/1, local_leftovers/0,
+-export([resources/1, expect_resources/2, local_resources/0, leftovers/1, local_leftovers/0,
          driver_memory/1, local_driver_memory/0]).
 
 -type t() :: #{peer := pid(), node := node(), port := inet:port_number()}.
@@ -197,6 +197,16 @@ local_acceptor_ports() ->
 -spec resources(t()) -> #{atom() => non_neg_integer()}.
 resources(T) ->
     call(T, ?MODULE, local_resources, []).
+
+%% For end_per_testcase: waits until they are.
+-spec expect_resources(t(), Resources) -> ok | {fail, {Resources, Resources}}
+              when Resources :: #{atom() => non_neg_integer()}.
+expect_resources(T, Before) ->
+    try
+        wait(fun() -> resources(T) =:= Before end)
+    catch
+        error:condition_never_held -> {fail, {Before, resources(T)}}
+    end.
 
 -spec local_resources() -> #{atom() => non_neg_integer()}.
 local_resources() ->

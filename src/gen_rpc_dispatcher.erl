@@ -8,7 +8,7 @@
 -export([start_link/0, client/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
--type state() :: #{reference() => pid()}. % monitors of the clients
+-type state() :: #{reference() => gen_rpc:dest()}. % monitors of the clients
 
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
@@ -27,8 +27,8 @@ client(Dest) ->
 -spec init([]) -> {ok, state()}.
 init([]) ->
     _ = process_flag(trap_exit, true),
-    {ok, maps:from_list([{monitor(process, Client), Client}
-                         || {_Dest, Client} <- gen_rpc_registry:clients()])}.
+    {ok, maps:from_list([{monitor(process, Client), Dest}
+                         || {Dest, Client} <- gen_rpc_registry:clients()])}.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
 handle_call({client, Dest}, _From, State) ->
@@ -52,8 +52,9 @@ handle_cast(_Request, State) ->
 
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info({'DOWN', Monitor, process, Client, _Reason}, State) when is_map_key(Monitor, State) ->
-    ok = gen_rpc_registry:forget(Client),
-    {noreply, maps:remove(Monitor, State)};
+    {Dest, Rest} = maps:take(Monitor, State),
+    ok = gen_rpc_registry:remove(Dest, Client),
+    {noreply, Rest};
 handle_info(_Message, State) ->
     gen_rpc_log:stray(message),
     {noreply, State}.
@@ -62,7 +63,7 @@ start(Dest, State) ->
     case gen_rpc_client_sup:start_client(Dest) of
         {ok, Client} when is_pid(Client) ->
             ok = gen_rpc_registry:add(Dest, Client),
-            {reply, {ok, Client}, State#{monitor(process, Client) => Client}};
+            {reply, {ok, Client}, State#{monitor(process, Client) => Dest}};
         Error ->
             {reply, {error, Error}, State}
     end.

@@ -5,7 +5,7 @@
 -module(gen_rpc_registry).
 
 -export([new/0, lookup/1, nodes/0, clients/0]).
--export([add/2, up/3, remove/2, forget/1, client/1]).
+-export([add/2, up/3, remove/2, client/1]).
 
 -define(TABLE, ?MODULE).
 
@@ -60,11 +60,8 @@ up(Dest, Client, Port) ->
 %% Removes that client, and no later one of the same destination.
 -spec remove(gen_rpc:dest(), pid()) -> ok.
 remove(Dest, Client) ->
-    _ = ets:select_delete(?TABLE, [{{'$1', Client, '_'}, [{'=:=', '$1', {const, Dest}}], [true]}]),
-    ok.
-
-%% Removes a client that is gone.
--spec forget(pid()) -> ok.
-forget(Client) ->
-    _ = ets:select_delete(?TABLE, [{{'_', Client, '_'}, [], [true]}]),
+    case ets:lookup(?TABLE, Dest) of
+        [{_, Client, _} = Row] -> true = ets:delete_object(?TABLE, Row);
+        _ -> true
+    end,
     ok.

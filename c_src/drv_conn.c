@@ -111,7 +111,7 @@ static void close_socket(drv_conn *c)
     if (c->fd < 0)
         return;
     driver_cancel_timer(c->port->ix);
-    driver_select(c->port->ix, (ErlDrvEvent)(intptr_t)c->fd, ERL_DRV_USE, 0);
+    driver_select(c->port->ix, drv_event(c->fd), ERL_DRV_USE, 0);
     c->fd = -1;
     drv_quota_leave(c->quota);
     c->quota = NULL;
@@ -185,14 +185,10 @@ ErlDrvSSizeT drv_conn_connect(drv_port *p, const char *buf, size_t size, drv_res
     if (fd < 0)
         return drv_result_name(r, erl_errno_id(-fd));
     c->fd = fd;
-    uint64_t now = drv_now();
-    c->connect_deadline = timeout == GR_FOREVER ? GR_FOREVER : now + timeout;
+    c->connect_deadline = timeout == GR_FOREVER ? GR_FOREVER : drv_now() + timeout;
     /* A socket that is connected already is writable at once. */
     drv_io_select(c, ERL_DRV_WRITE, 1);
-    if (c->connect_deadline != GR_FOREVER) {
-        c->armed = c->connect_deadline;
-        driver_set_timer(p->ix, (unsigned long)timeout);
-    }
+    drv_io_arm(c);
     return drv_result_none();
 }
 

@@ -52,6 +52,9 @@ void drv_io_select(drv_conn *c, int mode, int on);
 /* Before input, output or a submission: sets the session's clock. Returns the time, ms. */
 uint64_t drv_io_begin(drv_conn *c);
 
+/* Sets the timer to what is due first, if that is earlier than what it is set to. */
+void drv_io_arm(drv_conn *c);
+
 /* After input, time or a command: delivers events, writes what is queued, sets the timer. */
 void drv_io_settle(drv_conn *c);
 

@@ -30,18 +30,13 @@
 /* Messages of requests on their way to the acceptor; it takes one while the next is filled. */
 #define UNDELIVERED_MAX 8
 
-static ErlDrvEvent event_of(const drv_conn *c)
-{
-    return (ErlDrvEvent)(intptr_t)c->fd;
-}
-
 void drv_io_select(drv_conn *c, int mode, int on)
 {
     int *now = mode == ERL_DRV_READ ? &c->reading : &c->writing;
     if (*now == on)
         return;
     *now = on;
-    driver_select(c->port->ix, event_of(c), on ? mode | ERL_DRV_USE : mode, on);
+    driver_select(c->port->ix, drv_event(c->fd), on ? mode | ERL_DRV_USE : mode, on);
 }
 
 /* ---- events ---- */
@@ -199,7 +194,7 @@ static void trim(drv_conn *c, uint64_t now)
     c->trimmed = 1;
 }
 
-static void arm(drv_conn *c)
+void drv_io_arm(drv_conn *c)
 {
     uint64_t due = due_of(c);
     if (due >= c->armed)
@@ -222,7 +217,7 @@ void drv_io_settle(drv_conn *c)
         drv_io_select(c, ERL_DRV_WRITE, 1);
     drv_io_select(c, ERL_DRV_READ, !c->eof && may_deliver(c));
     gr_session_reading(c->session, c->reading);
-    arm(c);
+    drv_io_arm(c);
 }
 
 /*
@@ -253,7 +248,7 @@ void drv_io_submitted(drv_conn *c)
         drv_io_settle(c);
         return;
     }
-    arm(c);
+    drv_io_arm(c);
 }
 
 /* ---- callbacks ---- */
@@ -349,7 +344,7 @@ void drv_conn_timeout(drv_conn *c)
         if (c->connect_deadline <= now)
             drv_conn_down(c, drv_atom_term(DRV_ATOM_CONNECT_TIMEOUT));
         else
-            arm(c);
+            drv_io_arm(c);
         return;
     }
     if (c->state != DRV_CONN_OPEN)

@@ -7,12 +7,10 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "drv_args.h"
 #include "drv_conn.h"
-#include "drv_mem.h"
 #include "drv_sock.h"
 #include "drv_term.h"
 #include "gr_wire.h"
@@ -71,11 +69,6 @@ void drv_quota_leave(drv_quota *q)
     quota_drop(q);
 }
 
-static ErlDrvEvent event_of(int fd)
-{
-    return (ErlDrvEvent)(intptr_t)fd;
-}
-
 ErlDrvSSizeT drv_listener_open(drv_port *p, const char *buf, size_t size, drv_result *r)
 {
     drv_args a = drv_args_of(buf, size);
@@ -103,7 +96,7 @@ ErlDrvSSizeT drv_listener_open(drv_port *p, const char *buf, size_t size, drv_re
     l->quota = q;
     p->listener = l;
     p->kind = DRV_KIND_LISTENER;
-    driver_select(p->ix, event_of(fd), ERL_DRV_READ | ERL_DRV_USE, 1);
+    driver_select(p->ix, drv_event(fd), ERL_DRV_READ | ERL_DRV_USE, 1);
     uint8_t out[3] = {DRV_ST_YES};
     gr_put16(out + 1, drv_sock_port(fd));
     return drv_result_bytes(r, out, sizeof out);
@@ -112,7 +105,7 @@ ErlDrvSSizeT drv_listener_open(drv_port *p, const char *buf, size_t size, drv_re
 void drv_listener_close(drv_listener *l)
 {
     driver_cancel_timer(l->port->ix);
-    driver_select(l->port->ix, event_of(l->fd), ERL_DRV_USE, 0);
+    driver_select(l->port->ix, drv_event(l->fd), ERL_DRV_USE, 0);
     quota_drop(l->quota);
     driver_free(l);
 }
@@ -147,7 +140,7 @@ static int adopt(drv_listener *l, int fd, const drv_addr *peer)
 
 static void pause_accepting(drv_listener *l, int rc)
 {
-    driver_select(l->port->ix, event_of(l->fd), ERL_DRV_READ, 0);
+    driver_select(l->port->ix, drv_event(l->fd), ERL_DRV_READ, 0);
     driver_set_timer(l->port->ix, ACCEPT_PAUSE);
     if (!l->failing)
         drv_tell_atom(l->port->id, DRV_ATOM_ACCEPT_ERROR, drv_atom_errno(-rc));
@@ -192,5 +185,5 @@ void drv_listener_accept(drv_listener *l)
 
 void drv_listener_timeout(drv_listener *l)
 {
-    driver_select(l->port->ix, event_of(l->fd), ERL_DRV_READ | ERL_DRV_USE, 1);
+    driver_select(l->port->ix, drv_event(l->fd), ERL_DRV_READ | ERL_DRV_USE, 1);
 }

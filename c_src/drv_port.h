@@ -54,6 +54,12 @@ typedef struct drv_port {
     drv_listener *listener;
 } drv_port;
 
+/* A descriptor as driver_select wants it. */
+static inline ErlDrvEvent drv_event(int fd)
+{
+    return (ErlDrvEvent)(intptr_t)fd;
+}
+
 /* Where a command writes its result. buf is the VM's and small. */
 typedef struct drv_result {
     char **buf;

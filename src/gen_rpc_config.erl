@@ -23,28 +23,28 @@
 
 %% Key, default, check, what is allowed in words.
 settings() ->
-    Timeout = {fun is_timeout/1, "milliseconds (1..4294967294) or infinity"},
     [{tcp_server_port, 5369, fun is_server_port/1, "0..65535 or false (0: any free port)"},
      {tcp_client_port, 5369, fun is_port_number/1, "1..65535"},
      {default_client_driver, tcp, fun(V) -> V =:= tcp end, "tcp"},
      {client_config_per_node, {internal, #{}}, fun is_client_config/1,
       "{internal, #{Node => tcp | Port | {tcp, Port}}}, Port in 1..65535"},
      {secret_cookie, undefined, fun is_cookie/1,
-      "an atom, a string or a binary of 1..1020 bytes, or undefined for the node's cookie"}]
-        ++ [{Key, Default, Check, Allowed}
-            || {Key, Default} <- [{connect_timeout, 5000},
-                                  {authentication_timeout, 5000},
-                                  {send_timeout, 5000},
-                                  {call_receive_timeout, 15000},
-                                  {client_inactivity_timeout, infinity},
-                                  {server_inactivity_timeout, infinity}],
-               {Check, Allowed} <- [Timeout]]
-        ++ [integer(socket_keepalive_idle, 5, 1, 32767, "seconds"),
-            integer(socket_keepalive_interval, 5, 1, 32767, "seconds"),
-            integer(socket_keepalive_count, 2, 1, 127, "probes"),
-            integer(keepalive_interval, 60, 1, 4294967, "seconds"),
-            integer(max_message_size, 512 * ?MIB, 1024, 16#FFFFFFFF, "bytes"),
-            integer(max_connections, 10000, 1, 16#FFFFFFFF, "connections")].
+      "an atom, a string or a binary of 1..1020 bytes, or undefined for the node's cookie"},
+     timeout(connect_timeout, 5000),
+     timeout(authentication_timeout, 5000),
+     timeout(send_timeout, 5000),
+     timeout(call_receive_timeout, 15000),
+     timeout(client_inactivity_timeout, infinity),
+     timeout(server_inactivity_timeout, infinity),
+     integer(socket_keepalive_idle, 5, 1, 32767, "seconds"),
+     integer(socket_keepalive_interval, 5, 1, 32767, "seconds"),
+     integer(socket_keepalive_count, 2, 1, 127, "probes"),
+     integer(keepalive_interval, 60, 1, 4294967, "seconds"),
+     integer(max_message_size, 512 * ?MIB, 1024, 16#FFFFFFFF, "bytes"),
+     integer(max_connections, 10000, 1, 16#FFFFFFFF, "connections")].
+
+timeout(Key, Default) ->
+    {Key, Default, fun is_timeout/1, "milliseconds (1..4294967294) or infinity"}.
 
 integer(Key, Default, Min, Max, Unit) ->
     {Key, Default,

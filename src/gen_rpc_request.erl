@@ -144,18 +144,14 @@ submit_call(Port, Request, Until0, SendUntil0) ->
 submit_cast(Port, Request, Until) ->
     %% Without an id and a tag at first: they only serve to wait.
     case gen_rpc_port:cast(Port, 0, left(Until), <<>>, Request) of
-        ok -> ok;
         busy -> submit_cast_in_turn(Port, Request, fixed(Until));
-        {too_big, Limit} -> {message_too_big, iolist_size(Request), Limit};
-        _ClosingOrDown -> again
+        Result -> submitted_cast(Result, Request)
     end.
 
 submit_cast_in_turn(Port, Request, Until) ->
     Ref = make_ref(),
     Id = erlang:unique_integer([positive]),
     case gen_rpc_port:cast(Port, Id, left(Until), term_to_binary(Ref), Request) of
-        ok ->
-            ok;
         busy ->
             receive
                 {Ref, ready} -> submit_cast_in_turn(Port, Request, Until);
@@ -164,11 +160,13 @@ submit_cast_in_turn(Port, Request, Until) ->
                 _ = abandon(Port, Id, Ref, send_timeout),
                 send_timeout
             end;
-        {too_big, Limit} ->
-            {message_too_big, iolist_size(Request), Limit};
-        _ClosingOrDown ->
-            again
+        Result ->
+            submitted_cast(Result, Request)
     end.
+
+submitted_cast(ok, _Request) -> ok;
+submitted_cast({too_big, Limit}, Request) -> {message_too_big, iolist_size(Request), Limit};
+submitted_cast(_ClosingOrDown, _Request) -> again.
 
 %% Gives up waiting. An answer that came in the meantime counts, and none stays in the mailbox.
 abandon(Port, Id, Ref, Late) ->

@@ -46,16 +46,27 @@ uint64_t drv_args_time(drv_args *a)
     return t == UINT32_MAX ? GR_FOREVER : t;
 }
 
-gr_str drv_args_str(drv_args *a)
+static gr_str take_bytes(drv_args *a, size_t size)
 {
-    gr_str s = {NULL, drv_args_u16(a)};
-    if ((size_t)(a->end - a->at) < s.size) {
+    gr_str s = {a->at, size};
+    if ((size_t)(a->end - a->at) < size) {
         a->short_of = 1;
         s.size = 0;
     }
-    s.data = a->at;
     a->at += s.size;
     return s;
+}
+
+gr_str drv_args_str(drv_args *a)
+{
+    size_t size = drv_args_u16(a);
+    return take_bytes(a, size);
+}
+
+gr_str drv_args_blob(drv_args *a)
+{
+    size_t size = drv_args_u32(a);
+    return take_bytes(a, size);
 }
 
 socklen_t drv_args_addr(drv_args *a, drv_addr *addr)

@@ -41,6 +41,9 @@ uint64_t drv_args_time(drv_args *a);
 /* A 16-bit length and as many bytes, which stay where they are. */
 gr_str drv_args_str(drv_args *a);
 
+/* The same with a 32-bit length. */
+gr_str drv_args_blob(drv_args *a);
+
 /* Family (4 or 6), port, address. Returns the address's size, 0 if it is not one. */
 socklen_t drv_args_addr(drv_args *a, drv_addr *addr);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Life of a connection: connecting or accepted, open, down. Going down closes the socket at once;
+ * Life of a connection: connecting or accepted, with TLS securing, open, down. Going down closes the socket at once;
  * the port lives until its owner closes it, because a driver that ends its own port pulls the
  * ground from under the callback that does so.
  */
@@ -14,6 +14,7 @@
 #include "drv_conn_impl.h"
 #include "drv_mem.h"
 #include "drv_term.h"
+#include "drv_tlsio.h"
 #include "gr_wire.h"
 
 /* Callers answered in one callback when a connection is lost, some 300 ns each. */
@@ -23,6 +24,8 @@
 typedef struct conn_config {
     gr_session_config session;
     drv_keepalive keepalive;
+    uint64_t tls; /* number of the configuration; 0: plain TCP */
+    gr_str sni;
 } conn_config;
 
 static int read_config(const drv_conn *c, const uint8_t *buf, size_t size, conn_config *out)
@@ -43,6 +46,8 @@ static int read_config(const drv_conn *c, const uint8_t *buf, size_t size, conn_
     s->auth.name = drv_args_str(&a);
     s->auth.target = drv_args_str(&a);
     s->auth.cookie = drv_args_str(&a);
+    out->tls = drv_args_u64(&a);
+    out->sni = drv_args_str(&a);
     s->now = drv_now();
     return drv_args_done(&a) ? GR_OK : GR_ESTATE;
 }
@@ -56,23 +61,87 @@ static void forget_config(drv_conn *c)
     c->config = NULL;
 }
 
-int drv_conn_open(drv_conn *c, const uint8_t *buf, size_t size)
+static int keep_config(drv_conn *c, const void *buf, size_t size)
+{
+    c->config = driver_alloc(size + 1);
+    if (!c->config)
+        return GR_ENOMEM;
+    memcpy(c->config, buf, size);
+    c->config_size = size;
+    return GR_OK;
+}
+
+static int vouches(void *ctx, gr_str name)
+{
+    const drv_conn *c = ctx;
+    return gr_tls_is_for(c->tls, name);
+}
+
+/* The handshake of the session proves the same secret on the same TLS connection, or fails. */
+static int bind_to_tls(drv_conn *c, gr_session_config *s, uint8_t binding[32])
+{
+    int rc = gr_tls_binding(c->tls, binding);
+    s->auth.binding.data = binding;
+    s->auth.binding.size = 32;
+    if (c->server) {
+        s->auth.vouches = vouches;
+        s->auth.ctx = c;
+    }
+    if (c->deadline != GR_FOREVER)
+        s->auth_timeout = c->deadline > s->now ? c->deadline - s->now : 0;
+    return rc;
+}
+
+static int open_session(drv_conn *c, conn_config *cfg)
+{
+    uint8_t binding[32];
+    int rc = c->tls ? bind_to_tls(c, &cfg->session, binding) : GR_OK;
+    if (rc != GR_OK)
+        return rc;
+    if (getrandom(cfg->session.auth.nonce, GR_NONCE_SIZE, 0) != (ssize_t)GR_NONCE_SIZE)
+        return GR_ECRYPTO;
+    rc = gr_session_new(&c->session, &drv_mem, &drv_blobs, &cfg->session);
+    if (rc != GR_OK)
+        return rc;
+    forget_config(c);
+    c->output_limit = cfg->session.output_limit;
+    c->more = c->tls != NULL;
+    c->state = DRV_CONN_OPEN;
+    return GR_OK;
+}
+
+static int secure(drv_conn *c, const conn_config *cfg)
+{
+    const gr_session_config *s = &cfg->session;
+    c->deadline = s->auth_timeout == GR_FOREVER ? GR_FOREVER : s->now + s->auth_timeout;
+    return drv_tlsio_begin(c, cfg->tls, s->auth.target, cfg->sni);
+}
+
+int drv_conn_begin(drv_conn *c, const uint8_t *buf, size_t size)
 {
     conn_config cfg;
     int rc = read_config(c, buf, size, &cfg);
     if (rc != GR_OK)
         return rc;
-    if (getrandom(cfg.session.auth.nonce, GR_NONCE_SIZE, 0) != (ssize_t)GR_NONCE_SIZE)
-        return GR_ECRYPTO;
     if (drv_sock_tune(c->fd, &cfg.keepalive) < 0)
         return GR_EEOF; /* the kernel refuses options of a socket whose peer is gone */
-    rc = gr_session_new(&c->session, &drv_mem, &drv_blobs, &cfg.session);
+    if (!cfg.tls)
+        return open_session(c, &cfg);
+    if (buf != c->config)
+        rc = keep_config(c, buf, size);
+    return rc == GR_OK ? secure(c, &cfg) : rc;
+}
+
+int drv_conn_open(drv_conn *c)
+{
+    conn_config cfg;
+    int rc = read_config(c, c->config, c->config_size, &cfg);
     if (rc != GR_OK)
         return rc;
-    forget_config(c);
-    c->output_limit = cfg.session.output_limit;
-    c->state = DRV_CONN_OPEN;
-    return GR_OK;
+    rc = open_session(c, &cfg);
+    if (rc == GR_OK)
+        drv_io_settle(c);
+    return rc;
 }
 
 static drv_conn *conn_new(drv_port *p, int fd)
@@ -83,8 +152,8 @@ static drv_conn *conn_new(drv_port *p, int fd)
     memset(c, 0, sizeof *c);
     c->port = p;
     c->fd = fd;
-    c->armed = c->connect_deadline = GR_FOREVER;
-    c->reason = drv_atom_error(GR_EEOF);
+    c->armed = c->deadline = GR_FOREVER;
+    c->reason = drv_reason_error(GR_EEOF);
     p->conn = c;
     p->kind = DRV_KIND_CONN;
     return c;
@@ -117,14 +186,14 @@ static void close_socket(drv_conn *c)
     c->quota = NULL;
 }
 
-void drv_conn_down(drv_conn *c, ErlDrvTermData reason)
+void drv_conn_down(drv_conn *c, drv_reason reason)
 {
     if (c->state == DRV_CONN_DOWN)
         return;
     c->state = DRV_CONN_DOWN;
     c->reason = reason;
     close_socket(c);
-    drv_tell_atom(c->port->id, DRV_ATOM_DOWN, reason);
+    drv_tell_down(c->port->id, reason);
 }
 
 /* A refused stranger gets the refusal in one write, if the socket takes it. */
@@ -137,9 +206,12 @@ static void write_refusal(const drv_conn *c)
 
 void drv_conn_fail(drv_conn *c, int rc)
 {
-    if (rc == GR_ECOOKIE || rc == GR_EWRONGNODE)
+    int refused = rc == GR_ECOOKIE || rc == GR_EWRONGNODE || rc == GR_ETLS_NAME;
+    if (c->tls && (refused || GR_IS_TLS(rc)))
+        drv_tlsio_last_words(c, refused);
+    else if (refused)
         write_refusal(c);
-    drv_conn_down(c, drv_atom_error(rc));
+    drv_conn_down(c, drv_reason_error(rc));
 }
 
 int drv_conn_drain(drv_conn *c, size_t budget)
@@ -155,7 +227,10 @@ int drv_conn_drain(drv_conn *c, size_t budget)
 
 void drv_conn_stop(drv_conn *c)
 {
+    if (c->state == DRV_CONN_OPEN)
+        drv_tlsio_last_words(c, 1);
     close_socket(c);
+    drv_tlsio_free(c);
     while (drv_conn_drain(c, SIZE_MAX))
         ;
     gr_session_free(c->session);
@@ -176,16 +251,13 @@ ErlDrvSSizeT drv_conn_connect(drv_port *p, const char *buf, size_t size, drv_res
     drv_conn *c = conn_new(p, -1);
     if (!c)
         return drv_result_name(r, "enomem");
-    c->config_size = (size_t)(a.end - a.at);
-    c->config = driver_alloc(c->config_size + 1);
-    if (!c->config)
+    if (keep_config(c, a.at, (size_t)(a.end - a.at)) != GR_OK)
         return drv_result_name(r, "enomem");
-    memcpy(c->config, a.at, c->config_size);
     int fd = drv_sock_connect(&addr, addr_size);
     if (fd < 0)
         return drv_result_name(r, erl_errno_id(-fd));
     c->fd = fd;
-    c->connect_deadline = timeout == GR_FOREVER ? GR_FOREVER : drv_now() + timeout;
+    c->deadline = timeout == GR_FOREVER ? GR_FOREVER : drv_now() + timeout;
     /* A socket that is connected already is writable at once. */
     drv_io_select(c, ERL_DRV_WRITE, 1);
     drv_io_arm(c);
@@ -196,7 +268,7 @@ static ErlDrvSSizeT do_handshake(drv_conn *c, const char *buf, size_t size)
 {
     if (c->state != DRV_CONN_ACCEPTED)
         return -1;
-    int rc = drv_conn_open(c, (const uint8_t *)buf, size);
+    int rc = drv_conn_begin(c, (const uint8_t *)buf, size);
     if (rc == GR_ESTATE)
         return -1;
     if (rc != GR_OK)
@@ -240,13 +312,32 @@ static ErlDrvSSizeT do_cancel(drv_conn *c, const char *buf, size_t size, drv_res
 }
 
 #define INFO_COUNTERS 9
-#define INFO_SIZE (2 + INFO_COUNTERS * 8 + 3 * 4)
+#define INFO_FIXED (2 + INFO_COUNTERS * 8 + 3 * 4)
+#define INFO_SUITE_MAX 64
+
+/* Version (0: no TLS), whether resumed, name of the suite. Returns how many bytes it put. */
+static size_t put_tls_info(const drv_conn *c, uint8_t *out)
+{
+    gr_tls_info info;
+    out[0] = 0;
+    if (!c->tls || !c->session)
+        return 1;
+    gr_tls_info_get(c->tls, &info);
+    size_t size = info.suite ? strlen(info.suite) : 0;
+    if (size > INFO_SUITE_MAX)
+        size = INFO_SUITE_MAX;
+    out[0] = (uint8_t)info.version;
+    out[1] = (uint8_t)info.resumed;
+    if (size)
+        memcpy(out + 2, info.suite, size);
+    return 2 + size;
+}
 
 static ErlDrvSSizeT do_info(const drv_conn *c, drv_result *r)
 {
     gr_session_stats st;
     drv_keepalive k;
-    uint8_t out[INFO_SIZE] = {(uint8_t)c->state, (uint8_t)(c->server != 0)};
+    uint8_t out[INFO_FIXED + 2 + INFO_SUITE_MAX] = {(uint8_t)c->state, (uint8_t)(c->server != 0)};
     memset(&st, 0, sizeof st);
     memset(&k, 0, sizeof k);
     if (c->session)
@@ -262,11 +353,13 @@ static ErlDrvSSizeT do_info(const drv_conn *c, drv_result *r)
     gr_put32(at, k.idle);
     gr_put32(at + 4, k.interval);
     gr_put32(at + 8, k.count);
-    return drv_result_bytes(r, out, sizeof out);
+    return drv_result_bytes(r, out, INFO_FIXED + put_tls_info(c, out + INFO_FIXED));
 }
 
 static ErlDrvSSizeT do_settle(drv_conn *c)
 {
+    if (c->state == DRV_CONN_SECURING)
+        drv_tlsio_continue(c);
     if (c->state != DRV_CONN_OPEN)
         return drv_result_none();
     gr_session_clock(c->session, drv_now());
@@ -291,7 +384,7 @@ ErlDrvSSizeT drv_conn_control(drv_conn *c, unsigned cmd, const char *buf, size_t
     case DRV_CMD_CREDIT:
         if (c->undelivered)
             c->undelivered--;
-        return c->reading ? drv_result_none() : do_settle(c);
+        return c->reading && !c->more ? drv_result_none() : do_settle(c);
     case DRV_CMD_ACTIVATE:
         if (c->state == DRV_CONN_DOWN)
             return drv_result_status(r, DRV_ST_DOWN);

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of a connection, shared by drv_conn.c (life), drv_io.c (socket), drv_submit.c (messages). */
+/*
+ * Inside of a connection, shared by drv_conn.c (life), drv_io.c (socket), drv_tlsio.c (TLS) and
+ * drv_submit.c (messages).
+ */
 #ifndef DRV_CONN_IMPL_H
 #define DRV_CONN_IMPL_H
 
 #include "drv_conn.h"
 #include "drv_sock.h"
+#include "drv_term.h"
+#include "drv_tls.h"
 #include "gr_session.h"
 
 typedef enum {
     DRV_CONN_CONNECTING, /* the socket is; config is kept for the session to come */
     DRV_CONN_ACCEPTED,   /* waits for the owner's HANDSHAKE */
+    DRV_CONN_SECURING,   /* TLS handshake */
     DRV_CONN_OPEN,       /* has a session */
     DRV_CONN_DOWN        /* no socket; the session only remembers who waits */
 } drv_conn_state;
@@ -17,31 +23,38 @@ typedef enum {
 struct drv_conn {
     drv_port *port;
     drv_conn_state state;
-    int fd;              /* -1 when down */
-    gr_session *session; /* NULL while connecting and until the handshake starts */
-    drv_quota *quota;    /* of the listener; NULL on the connecting side */
-    uint8_t *config;     /* connecting: the arguments, with the cookie: wiped when used */
+    int fd;                   /* -1 when down */
+    gr_session *session;      /* NULL while connecting and until the handshake starts */
+    gr_tls *tls;              /* NULL: plain TCP, or a thread of the pool has it */
+    drv_handshake *handshake; /* that has it; NULL: none */
+    drv_quota *quota;         /* of the listener; NULL on the connecting side */
+    uint8_t *config;          /* until open: the arguments, with the cookie: wiped when used */
     size_t config_size;
-    uint64_t connect_deadline; /* ms */
-    uint64_t armed;            /* when the timer fires, ms; GR_FOREVER: it does not run */
-    uint64_t used;             /* last input or submission, ms */
-    int trimmed;               /* gave its buffers back since then */
-    uint64_t output_limit;     /* bytes; the accepting side reads no requests beyond it */
-    ErlDrvTermData reason;     /* why it is down, an atom */
-    unsigned undelivered;      /* messages of requests that the acceptor has not taken yet */
+    uint64_t deadline;     /* of the connect, then of the TLS handshake, ms */
+    uint64_t armed;        /* when the timer fires, ms; GR_FOREVER: it does not run */
+    uint64_t used;         /* last input or submission, ms */
+    int trimmed;           /* gave its buffers back since then */
+    uint64_t output_limit; /* bytes; the accepting side reads no requests beyond it */
+    drv_reason reason;     /* why it is down */
+    unsigned undelivered;  /* messages of requests that the acceptor has not taken yet */
     int server;
     int active;        /* requests may be delivered */
     int eof;           /* nothing more to read */
     int reading;       /* selected for reading */
     int writing;       /* selected for writing */
     int flush_pending; /* the owner was asked to flush */
+    int more;          /* records may have come in that are not opened yet */
 };
 
-/* Starts the session on a connected socket. 0, or a code of the core. */
-int drv_conn_open(drv_conn *c, const uint8_t *config, size_t size);
+/*
+ * On a connected socket: starts the session, or TLS and then, by drv_conn_open, the session. 0, or a
+ * code of the core. The configuration may be c->config.
+ */
+int drv_conn_begin(drv_conn *c, const uint8_t *config, size_t size);
+int drv_conn_open(drv_conn *c);
 
 /* Ends it: closes the socket, tells the owner. Who waits is answered by DRAIN or stop. */
-void drv_conn_down(drv_conn *c, ErlDrvTermData reason);
+void drv_conn_down(drv_conn *c, drv_reason reason);
 void drv_conn_fail(drv_conn *c, int rc); /* with a code of the core as the reason */
 
 /* Answers at most budget of those who wait. Whether there are more. */

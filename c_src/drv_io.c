@@ -9,6 +9,7 @@
 #include "drv_conn_impl.h"
 #include "drv_mem.h"
 #include "drv_term.h"
+#include "drv_tlsio.h"
 
 /*
  * Bytes moved in one callback each way: some 100 us of copying. A frame costs as much again as the
@@ -26,6 +27,9 @@
 
 /* Output that is written without waiting for company: a write of this size costs mostly copying. */
 #define WRITE_AT_ONCE ((size_t)64 * 1024)
+
+/* Plaintext opened in one callback: two records, and the question whether there is another one. */
+#define OPEN_BUDGET (2 * GR_TLS_RECORD + 1)
 
 /* Messages of requests on their way to the acceptor; it takes one while the next is filled. */
 #define UNDELIVERED_MAX 8
@@ -86,7 +90,8 @@ static void on_event(drv_conn *c, gr_event *ev)
         drv_tell(id, DRV_ATOM_IDLE);
         break;
     case GR_EV_END:
-        drv_conn_down(c, drv_atom_term(DRV_ATOM_NORMAL));
+        drv_tlsio_last_words(c, 1);
+        drv_conn_down(c, drv_reason_atom(DRV_ATOM_NORMAL));
         break;
     default:
         answer(c, ev);
@@ -155,14 +160,57 @@ static int write_some(drv_conn *c)
     return 0;
 }
 
+static void ask_flush(drv_conn *c)
+{
+    if (c->flush_pending)
+        return;
+    c->flush_pending = 1;
+    drv_tell(c->port->id, DRV_ATOM_FLUSH);
+}
+
+/*
+ * With TLS the socket may take more than was sealed. Then the owner, not the socket, says when to go
+ * on: that costs less, and lets others run in between.
+ */
 static void flush(drv_conn *c)
 {
-    int error = write_some(c);
+    int error = c->tls ? drv_tlsio_write(c) : write_some(c);
     if (error && error != EAGAIN && error != EWOULDBLOCK) {
-        drv_conn_down(c, drv_atom_errno(error));
+        drv_conn_down(c, drv_reason_errno(error));
         return;
     }
-    drv_io_select(c, ERL_DRV_WRITE, gr_session_output(c->session) != 0);
+    size_t left = c->tls ? gr_tls_output(c->tls) : gr_session_output(c->session);
+    drv_io_select(c, ERL_DRV_WRITE, left != 0);
+    if (!left && gr_session_output(c->session))
+        ask_flush(c);
+}
+
+/* ---- input of TLS ---- */
+
+/* Opens records as long as the budget lasts and their content is taken. */
+static void open_records(drv_conn *c)
+{
+    size_t budget = OPEN_BUDGET;
+    int rc;
+    do {
+        size_t before = budget;
+        rc = drv_tlsio_open(c, &budget);
+        pump(c);
+        if (before == budget)
+            break;
+    } while (c->state == DRV_CONN_OPEN && rc == GR_OK && budget && may_deliver(c));
+    if (c->state != DRV_CONN_OPEN)
+        return;
+    c->more = rc == GR_OK;
+    if (c->more && may_deliver(c))
+        ask_flush(c);
+    if (rc == GR_EEOF || rc == GR_ETLS_TRUNCATED) {
+        c->eof = 1;
+        gr_session_eof(c->session, rc);
+        pump(c);
+    } else if (GR_IS_FATAL(rc)) {
+        drv_conn_fail(c, rc);
+    }
 }
 
 /* ---- time ---- */
@@ -170,7 +218,7 @@ static void flush(drv_conn *c)
 static uint64_t due_of(const drv_conn *c)
 {
     if (!c->session)
-        return c->connect_deadline;
+        return c->deadline;
     uint64_t due = gr_session_due(c->session);
     uint64_t trim = c->trimmed ? GR_FOREVER : c->used + TRIM_AFTER;
     return due < trim ? due : trim;
@@ -191,6 +239,8 @@ static void trim(drv_conn *c, uint64_t now)
     if (c->trimmed || now < c->used + TRIM_AFTER)
         return;
     gr_session_trim(c->session);
+    if (c->tls)
+        gr_tls_trim(c->tls);
     c->trimmed = 1;
 }
 
@@ -206,7 +256,11 @@ void drv_io_arm(drv_conn *c)
 
 void drv_io_settle(drv_conn *c)
 {
+    if (c->state == DRV_CONN_SECURING)
+        drv_io_arm(c);
     pump(c);
+    if (c->state == DRV_CONN_OPEN && c->more && may_deliver(c))
+        open_records(c);
     if (c->state == DRV_CONN_OPEN && !c->flush_pending && !c->writing)
         flush(c);
     if (c->state == DRV_CONN_OPEN)
@@ -237,13 +291,12 @@ void drv_io_submitted(drv_conn *c)
 {
     if (!c->writing && !c->flush_pending) {
         if (wants_company(c)) {
-            c->flush_pending = 1;
-            drv_tell(c->port->id, DRV_ATOM_FLUSH);
+            ask_flush(c);
         } else {
             drv_io_settle(c);
             return;
         }
-    } else if (!c->writing && gr_session_output(c->session) >= WRITE_AT_ONCE) {
+    } else if (!c->writing && !c->tls && gr_session_output(c->session) >= WRITE_AT_ONCE) {
         c->flush_pending = 0;
         drv_io_settle(c);
         return;
@@ -277,7 +330,7 @@ static ssize_t read_some(drv_conn *c, size_t budget, int *drained)
         got = readv(c->fd, iov, (int)n);
     while (got < 0 && errno == EINTR);
     if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-        drv_conn_down(c, drv_atom_errno(errno));
+        drv_conn_down(c, drv_reason_errno(errno));
     *drained = got < (ssize_t)room;
     return got;
 }
@@ -289,11 +342,15 @@ static size_t frames_in(const drv_conn *c)
     return (size_t)st.frames_in;
 }
 
-void drv_conn_readable(drv_conn *c)
+static void read_tls(drv_conn *c)
 {
-    if (c->state != DRV_CONN_OPEN)
-        return;
-    (void)drv_io_begin(c);
+    drv_tlsio_fill(c);
+    if (c->state == DRV_CONN_OPEN && may_deliver(c))
+        open_records(c);
+}
+
+static void read_plain(drv_conn *c)
+{
     size_t spent = 0;
     int drained = 0;
     while (c->state == DRV_CONN_OPEN && spent < READ_BUDGET && !drained && may_deliver(c)) {
@@ -303,12 +360,25 @@ void drv_conn_readable(drv_conn *c)
             gr_session_filled(c->session, (size_t)got);
             spent += (size_t)got;
         } else if (got == 0) {
-            gr_session_eof(c->session);
+            gr_session_eof(c->session, GR_EEOF);
             c->eof = 1;
         }
         pump(c);
         spent += (frames_in(c) - frames) * FRAME_COST;
     }
+}
+
+void drv_conn_readable(drv_conn *c)
+{
+    if (c->state == DRV_CONN_SECURING)
+        drv_tlsio_readable(c);
+    if (c->state != DRV_CONN_OPEN)
+        return;
+    (void)drv_io_begin(c);
+    if (c->tls)
+        read_tls(c);
+    else
+        read_plain(c);
     if (c->state == DRV_CONN_OPEN)
         drv_io_settle(c);
 }
@@ -318,19 +388,23 @@ void drv_conn_writable(drv_conn *c)
     if (c->state == DRV_CONN_CONNECTING) {
         int rc = drv_sock_connected(c->fd);
         if (rc < 0) {
-            drv_conn_down(c, drv_atom_errno(-rc));
+            drv_conn_down(c, drv_reason_errno(-rc));
             return;
         }
-        rc = drv_conn_open(c, c->config, c->config_size);
+        rc = drv_conn_begin(c, c->config, c->config_size);
         if (rc != GR_OK) {
             drv_conn_fail(c, rc);
             return;
         }
+        drv_io_arm(c);
+    } else if (c->state == DRV_CONN_SECURING) {
+        drv_tlsio_writable(c);
     }
     if (c->state != DRV_CONN_OPEN)
         return;
     (void)drv_io_begin(c);
-    c->flush_pending = 0;
+    if (!c->tls)
+        c->flush_pending = 0;
     flush(c);
     if (c->state == DRV_CONN_OPEN)
         drv_io_settle(c);
@@ -341,8 +415,15 @@ void drv_conn_timeout(drv_conn *c)
     c->armed = GR_FOREVER;
     uint64_t now = drv_now();
     if (c->state == DRV_CONN_CONNECTING) {
-        if (c->connect_deadline <= now)
-            drv_conn_down(c, drv_atom_term(DRV_ATOM_CONNECT_TIMEOUT));
+        if (c->deadline <= now)
+            drv_conn_down(c, drv_reason_atom(DRV_ATOM_CONNECT_TIMEOUT));
+        else
+            drv_io_arm(c);
+        return;
+    }
+    if (c->state == DRV_CONN_SECURING) {
+        if (c->deadline <= now)
+            drv_conn_fail(c, GR_EAUTHTIME);
         else
             drv_io_arm(c);
         return;

@@ -7,8 +7,10 @@
 
 #include "drv_conn.h"
 #include "drv_listener.h"
+#include "drv_pool.h"
 #include "drv_port.h"
 #include "drv_term.h"
+#include "drv_tls.h"
 
 uint64_t drv_now(void)
 {
@@ -28,8 +30,22 @@ drv_port *drv_port_new(void)
 
 static int drv_init(void)
 {
+    if (!gr_mbedtls_same_version())
+        return -1;
     drv_term_init();
-    return 0;
+    if (drv_pool_init() != 0)
+        return -1;
+    if (drv_tls_init() == 0)
+        return 0;
+    drv_pool_finish();
+    return -1;
+}
+
+/* No port is left, but handshakes that nobody waits for may be. */
+static void drv_finish(void)
+{
+    drv_pool_finish();
+    drv_tls_finish();
 }
 
 static ErlDrvData drv_start(ErlDrvPort ix, char *command)
@@ -51,6 +67,8 @@ static void drv_stop(ErlDrvData data)
         drv_conn_stop(p->conn);
     if (p->listener)
         drv_listener_close(p->listener);
+    if (p->tlsconf)
+        drv_tls_unload(p->tlsconf);
     driver_free(p);
 }
 
@@ -65,6 +83,8 @@ static ErlDrvSSizeT drv_control(ErlDrvData data, unsigned int cmd, char *buf, Er
         return drv_conn_connect(p, buf, size, &r);
     if (cmd == DRV_CMD_LISTEN)
         return drv_listener_open(p, buf, size, &r);
+    if (cmd == DRV_CMD_TLS_LOAD)
+        return drv_tls_load(p, buf, size, &r);
     return -1;
 }
 
@@ -116,6 +136,7 @@ static ErlDrvEntry entry = {
     .ready_input = drv_ready_input,
     .ready_output = drv_ready_output,
     .driver_name = DRV_NAME,
+    .finish = drv_finish,
     .control = drv_control,
     .timeout = drv_timeout,
     .outputv = drv_outputv,

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define DRV_NAME "gen_rpc_drv"
-#define DRV_VERSION "1"
+#define DRV_VERSION "2"
 
 enum {
     DRV_CMD_CONNECT = 1,
@@ -26,7 +26,8 @@ enum {
     DRV_CMD_CANCEL = 11,
     DRV_CMD_CLOSE = 12,
     DRV_CMD_DRAIN = 13, /* after down: answers some of the callers that are left */
-    DRV_CMD_INFO = 14
+    DRV_CMD_INFO = 14,
+    DRV_CMD_TLS_LOAD = 15
 };
 
 /* First byte of a command's result; success of a submission is an empty result. */
@@ -42,8 +43,9 @@ enum {
 
 typedef struct drv_conn drv_conn;
 typedef struct drv_listener drv_listener;
+typedef struct drv_tlsconf drv_tlsconf;
 
-typedef enum { DRV_KIND_NEW, DRV_KIND_CONN, DRV_KIND_LISTENER } drv_kind;
+typedef enum { DRV_KIND_NEW, DRV_KIND_CONN, DRV_KIND_LISTENER, DRV_KIND_TLSCONF } drv_kind;
 
 /* A port's data. Protected by the port's own lock; only the driver's callbacks touch it. */
 typedef struct drv_port {
@@ -52,6 +54,7 @@ typedef struct drv_port {
     drv_kind kind;
     drv_conn *conn;
     drv_listener *listener;
+    drv_tlsconf *tlsconf;
 } drv_port;
 
 /* A descriptor as driver_select wants it. */

@@ -92,7 +92,7 @@ static void refuse(drv_conn *c, unsigned cmd, const gr_submit *who, int rc, uint
     if (rc == GR_ETOOBIG)
         drv_answer_too_big(c->port->id, call, size, gr_session_limit(c->session));
     else
-        drv_answer_error(c->port->id, call, DRV_ATOM_UNSENT, drv_atom_error(rc));
+        drv_answer_error(c->port->id, call, DRV_ATOM_UNSENT, drv_reason_error(rc));
     driver_free(call);
 }
 

@@ -21,10 +21,14 @@ static const char *const atom_names[DRV_ATOM_COUNT] = {
     [DRV_ATOM_TOO_BIG] = "too_big",
     [DRV_ATOM_CLOSING] = "closing",
     [DRV_ATOM_CONNECT_TIMEOUT] = "connect_timeout",
+    [DRV_ATOM_TLS] = "tls",
+    [DRV_ATOM_ALERT] = "alert",
 };
 
-/* Core codes from GR_FATAL down to the last one. */
+/* The fatal codes of the core lie in three ranges: from the first one down to the last one. */
 #define FATAL_COUNT (GR_FATAL - GR_EREFUSED + 1)
+#define TLS_COUNT (GR_ETLS - GR_ETLS_HANDSHAKE + 1)
+#define ALERT_COUNT (GR_ETLS_ALERT - GR_ETLS_ALERT_MAX + 1)
 
 /* The errors that sockets report; any other one becomes "socket_error". */
 static const int known_errno[] = {
@@ -37,6 +41,8 @@ static const int known_errno[] = {
 
 static ErlDrvTermData atoms[DRV_ATOM_COUNT];
 static ErlDrvTermData fatal_atoms[FATAL_COUNT];
+static ErlDrvTermData tls_atoms[TLS_COUNT];
+static ErlDrvTermData alert_atoms[ALERT_COUNT];
 static ErlDrvTermData errno_atoms[ERRNO_COUNT];
 static ErlDrvTermData socket_error;
 
@@ -51,20 +57,13 @@ void drv_term_init(void)
         atoms[i] = make_atom(atom_names[i]);
     for (int i = 0; i < FATAL_COUNT; i++)
         fatal_atoms[i] = make_atom(gr_error_name(GR_FATAL - i));
+    for (int i = 0; i < TLS_COUNT; i++)
+        tls_atoms[i] = make_atom(gr_error_name(GR_ETLS - i));
+    for (int i = 0; i < ALERT_COUNT; i++)
+        alert_atoms[i] = make_atom(gr_error_name(GR_ETLS_ALERT - i));
     for (size_t i = 0; i < ERRNO_COUNT; i++)
         errno_atoms[i] = make_atom(erl_errno_id(known_errno[i]));
     socket_error = make_atom("socket_error");
-}
-
-ErlDrvTermData drv_atom_term(drv_atom a)
-{
-    return atoms[a];
-}
-
-ErlDrvTermData drv_atom_error(int rc)
-{
-    int i = GR_FATAL - rc;
-    return i >= 0 && i < FATAL_COUNT ? fatal_atoms[i] : atoms[DRV_ATOM_CLOSING];
 }
 
 ErlDrvTermData drv_atom_errno(int error)
@@ -73,6 +72,53 @@ ErlDrvTermData drv_atom_errno(int error)
         if (known_errno[i] == error)
             return errno_atoms[i];
     return socket_error;
+}
+
+drv_reason drv_reason_error(int rc)
+{
+    drv_reason r = {atoms[DRV_ATOM_CLOSING], GR_IS_TLS(rc), GR_IS_ALERT(rc)};
+    if (r.alert)
+        r.atom = alert_atoms[GR_ETLS_ALERT - rc];
+    else if (r.tls)
+        r.atom = tls_atoms[GR_ETLS - rc];
+    else if (GR_IS_FATAL(rc))
+        r.atom = fatal_atoms[GR_FATAL - rc];
+    return r;
+}
+
+drv_reason drv_reason_errno(int error)
+{
+    drv_reason r = {drv_atom_errno(error), 0, 0};
+    return r;
+}
+
+drv_reason drv_reason_atom(drv_atom a)
+{
+    drv_reason r = {atoms[a], 0, 0};
+    return r;
+}
+
+/* Words of a reason at most. */
+#define REASON_WORDS 10
+
+static size_t put_reason(ErlDrvTermData *spec, drv_reason r)
+{
+    size_t n = 0;
+    if (r.tls) {
+        spec[n++] = ERL_DRV_ATOM;
+        spec[n++] = atoms[DRV_ATOM_TLS];
+    }
+    if (r.alert) {
+        spec[n++] = ERL_DRV_ATOM;
+        spec[n++] = atoms[DRV_ATOM_ALERT];
+    }
+    spec[n++] = ERL_DRV_ATOM;
+    spec[n++] = r.atom;
+    for (int i = 0; i < r.tls + r.alert; i++) {
+        spec[n++] = ERL_DRV_TUPLE;
+        spec[n++] = 2;
+    }
+    return n;
 }
 
 /* A term's elements stand in lines that show its shape. */
@@ -105,6 +151,18 @@ void drv_tell_atom(ErlDrvTermData port, drv_atom what, ErlDrvTermData arg)
         ERL_DRV_TUPLE, 3,
     };
     TELL(port, spec);
+}
+
+void drv_tell_down(ErlDrvTermData port, drv_reason reason)
+{
+    ErlDrvTermData spec[4 + REASON_WORDS + 2] = {
+        ERL_DRV_PORT, port,
+        ERL_DRV_ATOM, atoms[DRV_ATOM_DOWN],
+    };
+    size_t n = 4 + put_reason(spec + 4, reason);
+    spec[n++] = ERL_DRV_TUPLE;
+    spec[n++] = 3;
+    (void)erl_drv_output_term(port, spec, (int)n);
 }
 
 void drv_tell_count(ErlDrvTermData port, drv_atom what, uint64_t n)
@@ -209,16 +267,18 @@ void drv_answer_ready(ErlDrvTermData port, const gr_call *c)
     ANSWER(port, c, spec);
 }
 
-void drv_answer_error(ErlDrvTermData port, const gr_call *c, drv_atom kind, ErlDrvTermData reason)
+void drv_answer_error(ErlDrvTermData port, const gr_call *c, drv_atom kind, drv_reason reason)
 {
-    ErlDrvTermData spec[] = {
+    ErlDrvTermData spec[5 + REASON_WORDS + 4] = {
         TAG(c),
         ERL_DRV_ATOM, atoms[kind],
-        ERL_DRV_ATOM, reason,
-        ERL_DRV_TUPLE, 2,
-        ERL_DRV_TUPLE, 2,
     };
-    ANSWER(port, c, spec);
+    size_t n = 5 + put_reason(spec + 5, reason);
+    for (int i = 0; i < 2; i++) {
+        spec[n++] = ERL_DRV_TUPLE;
+        spec[n++] = 2;
+    }
+    (void)erl_drv_send_term(port, c->caller, spec, (int)n);
 }
 
 void drv_answer_too_big(ErlDrvTermData port, const gr_call *c, uint64_t size, uint64_t limit)

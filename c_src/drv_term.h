@@ -37,20 +37,34 @@ typedef enum {
     DRV_ATOM_TOO_BIG,
     DRV_ATOM_CLOSING,
     DRV_ATOM_CONNECT_TIMEOUT,
+    DRV_ATOM_TLS,
+    DRV_ATOM_ALERT,
     DRV_ATOM_COUNT
 } drv_atom;
 
+/* Why a connection is down: Atom, {tls, Atom} or {tls, {alert, Atom}}. */
+typedef struct drv_reason {
+    ErlDrvTermData atom;
+    int tls;
+    int alert; /* told by the peer */
+} drv_reason;
+
 void drv_term_init(void);
 
-ErlDrvTermData drv_atom_term(drv_atom a);
-
-/* The atom of a result code of the core, and of an errno. */
-ErlDrvTermData drv_atom_error(int rc);
 ErlDrvTermData drv_atom_errno(int error);
 
-/* To the port's owner: {Port, What}, {Port, What, Arg}, {Port, up, Node, MaxMessage}. */
+/* The reason that a result code of the core is, an errno, and an atom. */
+drv_reason drv_reason_error(int rc);
+drv_reason drv_reason_errno(int error);
+drv_reason drv_reason_atom(drv_atom a);
+
+/*
+ * To the port's owner: {Port, What}, {Port, What, Arg}, {Port, down, Reason}, {Port, up, Node,
+ * MaxMessage}. drv_tell is legal on any thread.
+ */
 void drv_tell(ErlDrvTermData port, drv_atom what);
 void drv_tell_atom(ErlDrvTermData port, drv_atom what, ErlDrvTermData arg);
+void drv_tell_down(ErlDrvTermData port, drv_reason reason);
 void drv_tell_count(ErlDrvTermData port, drv_atom what, uint64_t n);
 void drv_tell_up(ErlDrvTermData port, const gr_peer *peer);
 
@@ -63,7 +77,7 @@ void drv_tell_requests(ErlDrvTermData port, drv_request *batch, size_t count);
 /* To a caller: {Ref, Body}, {Ref, ready}, {Ref, {Kind, Reason}}, {Ref, {too_big, Size, Limit}}. */
 void drv_answer_body(ErlDrvTermData port, const gr_call *c, const gr_event *ev);
 void drv_answer_ready(ErlDrvTermData port, const gr_call *c);
-void drv_answer_error(ErlDrvTermData port, const gr_call *c, drv_atom kind, ErlDrvTermData reason);
+void drv_answer_error(ErlDrvTermData port, const gr_call *c, drv_atom kind, drv_reason reason);
 void drv_answer_too_big(ErlDrvTermData port, const gr_call *c, uint64_t size, uint64_t limit);
 
 #endif

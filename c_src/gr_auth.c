@@ -26,7 +26,7 @@ static const char server_label[LABEL_SIZE] = "gen_rpc server proof v1";
 
 /* In wire order. */
 enum { KIND_CLIENT_HELLO = 1, KIND_SERVER_HELLO, KIND_PROOF, KIND_RESULT };
-enum { STATUS_OK = 0, STATUS_COOKIE = 1, STATUS_WRONG_NODE = 2 };
+enum { STATUS_OK = 0, STATUS_COOKIE = 1, STATUS_WRONG_NODE = 2, STATUS_NAME = 3 };
 
 struct gr_auth {
     const gr_mem *mem;
@@ -42,6 +42,8 @@ struct gr_auth {
     uint8_t name[GR_NAME_MAX];
     uint8_t target[GR_NAME_MAX]; /* server: as the client's hello has it */
     uint8_t binding[GR_BINDING_MAX];
+    int (*vouches)(void *ctx, gr_str name); /* server; NULL: for all */
+    void *ctx;
     gr_peer peer;
     size_t in_size; /* bytes of the incoming message so far */
     uint8_t in[MSG_MAX];
@@ -216,6 +218,9 @@ static int on_proof(gr_auth *a, const uint8_t *p, const uint8_t *end, gr_outq *o
         return send_refusal(out, STATUS_COOKIE, GR_ECOOKIE);
     if (a->target_size != a->name_size || memcmp(a->target, a->name, a->name_size) != 0)
         return send_refusal(out, STATUS_WRONG_NODE, GR_EWRONGNODE);
+    gr_str name = {a->peer.name, a->peer.name_size};
+    if (a->vouches && !a->vouches(a->ctx, name))
+        return send_refusal(out, STATUS_NAME, GR_ETLS_NAME);
     record(a, a->in, a->in_size);
     return send_result(a, out);
 }
@@ -229,6 +234,8 @@ static int on_result(gr_auth *a, const uint8_t *p, const uint8_t *end)
         return GR_ECOOKIE;
     if (status == STATUS_WRONG_NODE)
         return GR_EWRONGNODE;
+    if (status == STATUS_NAME)
+        return GR_ETLS_NAME_REFUSED;
     if (status != STATUS_OK)
         return GR_EREFUSED;
     int rc = take_name(&p, end, a->peer.name, &a->peer.name_size);
@@ -344,6 +351,8 @@ int gr_auth_new(gr_auth **out_a, const gr_mem *mem, const gr_auth_config *cfg, g
     copy_str(a->cookie, &a->cookie_size, &cfg->cookie);
     copy_str(a->name, &a->name_size, &cfg->name);
     copy_str(a->binding, &a->binding_size, &cfg->binding);
+    a->vouches = cfg->vouches;
+    a->ctx = cfg->ctx;
     a->expect = KIND_CLIENT_HELLO;
     if (cfg->role == GR_CLIENT) {
         copy_str(a->target, &a->target_size, &cfg->target);

@@ -30,6 +30,9 @@ typedef struct gr_auth_config {
     gr_str name;    /* of the own node, at most GR_NAME_MAX bytes */
     gr_str target;  /* client: the node meant; server: ignored */
     gr_str binding; /* what lies below, the same on both sides; empty over plain TCP */
+    /* Server: whether what lies below knows the client by this name. NULL: any name will do. */
+    int (*vouches)(void *ctx, gr_str name);
+    void *ctx;
     uint8_t nonce[GR_NONCE_SIZE]; /* fresh from a cryptographic generator, used once */
     uint64_t max_message;         /* largest body that this side accepts, bytes */
 } gr_auth_config;

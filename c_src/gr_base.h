@@ -37,12 +37,43 @@ enum {
     GR_EEOFFRAME = -110,  /* the peer closed in the middle of a frame */
     GR_ECRYPTO = -111,    /* the crypto library failed */
     GR_ECLOSETIME = -112, /* graceful close not complete within its time */
-    GR_EREFUSED = -113    /* the peer refused the handshake for a reason unknown to us */
+    GR_EREFUSED = -113,   /* the peer refused the handshake for a reason unknown to us */
+
+    /* TLS: what this side found. */
+    GR_ETLS = -200,
+    GR_ETLS_NOT_TLS = -200,
+    GR_ETLS_VERSION = -201,       /* no common version of TLS */
+    GR_ETLS_CIPHER = -202,        /* no common suite */
+    GR_ETLS_NO_CERT = -203,       /* the peer has none */
+    GR_ETLS_UNKNOWN_CA = -204,    /* its certificate is of no CA of ours */
+    GR_ETLS_EXPIRED = -205,       /* it, or one above it */
+    GR_ETLS_FUTURE = -206,        /* not valid yet */
+    GR_ETLS_REVOKED = -207,       /* by a CRL */
+    GR_ETLS_CRL_EXPIRED = -208,   /* the CRL itself is too old */
+    GR_ETLS_CRL = -209,           /* the CRL is not signed as it must be */
+    GR_ETLS_BAD_CERT = -210,      /* weak, for another use, or malformed */
+    GR_ETLS_DEPTH = -211,         /* too many certificates between it and the CA */
+    GR_ETLS_NAME = -212,          /* it is not for the node that the peer is, or says it is */
+    GR_ETLS_NAME_REFUSED = -213,  /* the peer found that of ours */
+    GR_ETLS_RECORD = -214,        /* a record that nobody can have sent who has the keys */
+    GR_ETLS_TRUNCATED = -215,     /* closed without a close_notify */
+    GR_ETLS_RENEGOTIATION = -216, /* the peer wanted it */
+    GR_ETLS_CLOSED = -217,        /* closed in the handshake */
+    GR_ETLS_HANDSHAKE = -218,     /* failed for any other reason */
+
+    /* The peer's alert of description d is GR_ETLS_ALERT - d. */
+    GR_ETLS_ALERT = -1000,
+    GR_ETLS_ALERT_MAX = -1255
 };
 
 #define GR_IS_FATAL(rc) ((rc) <= GR_FATAL)
+#define GR_IS_TLS(rc) ((rc) <= GR_ETLS)
+#define GR_IS_ALERT(rc) ((rc) <= GR_ETLS_ALERT)
 
-/* Returns the name of a code as a static lower-case identifier ("invalid_cookie"). */
+/*
+ * Returns the name of a code as a static lower-case identifier ("invalid_cookie"); that of an alert
+ * is its name in RFC 8446.
+ */
 const char *gr_error_name(int rc);
 
 /* Memory. Every allocation of the core goes through one of these, so tests can make any fail. */

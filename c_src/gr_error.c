@@ -2,6 +2,52 @@
 /* Names of the core's result codes; the glue turns them into atoms. */
 #include "gr_base.h"
 
+#include <stddef.h>
+
+typedef struct alert {
+    int description;
+    const char *name;
+} alert;
+
+static const alert alerts[] = {
+    {0, "close_notify"},
+    {10, "unexpected_message"},
+    {20, "bad_record_mac"},
+    {21, "decryption_failed"},
+    {22, "record_overflow"},
+    {40, "handshake_failure"},
+    {42, "bad_certificate"},
+    {43, "unsupported_certificate"},
+    {44, "certificate_revoked"},
+    {45, "certificate_expired"},
+    {46, "certificate_unknown"},
+    {47, "illegal_parameter"},
+    {48, "unknown_ca"},
+    {49, "access_denied"},
+    {50, "decode_error"},
+    {51, "decrypt_error"},
+    {70, "protocol_version"},
+    {71, "insufficient_security"},
+    {80, "internal_error"},
+    {86, "inappropriate_fallback"},
+    {90, "user_canceled"},
+    {100, "no_renegotiation"},
+    {109, "missing_extension"},
+    {110, "unsupported_extension"},
+    {112, "unrecognized_name"},
+    {115, "unknown_psk_identity"},
+    {116, "certificate_required"},
+    {120, "no_application_protocol"},
+};
+
+static const char *alert_name(int description)
+{
+    for (size_t i = 0; i < sizeof alerts / sizeof alerts[0]; i++)
+        if (alerts[i].description == description)
+            return alerts[i].name;
+    return "unknown_alert";
+}
+
 const char *gr_error_name(int rc)
 {
     switch (rc) {
@@ -49,7 +95,45 @@ const char *gr_error_name(int rc)
         return "close_timeout";
     case GR_EREFUSED:
         return "refused";
+    case GR_ETLS_NOT_TLS:
+        return "not_tls";
+    case GR_ETLS_VERSION:
+        return "protocol_version";
+    case GR_ETLS_CIPHER:
+        return "no_shared_cipher";
+    case GR_ETLS_NO_CERT:
+        return "no_certificate";
+    case GR_ETLS_UNKNOWN_CA:
+        return "unknown_ca";
+    case GR_ETLS_EXPIRED:
+        return "certificate_expired";
+    case GR_ETLS_FUTURE:
+        return "certificate_not_yet_valid";
+    case GR_ETLS_REVOKED:
+        return "certificate_revoked";
+    case GR_ETLS_CRL_EXPIRED:
+        return "crl_expired";
+    case GR_ETLS_CRL:
+        return "crl_invalid";
+    case GR_ETLS_BAD_CERT:
+        return "certificate_invalid";
+    case GR_ETLS_DEPTH:
+        return "chain_too_long";
+    case GR_ETLS_NAME:
+        return "wrong_name";
+    case GR_ETLS_NAME_REFUSED:
+        return "name_refused";
+    case GR_ETLS_RECORD:
+        return "bad_record";
+    case GR_ETLS_TRUNCATED:
+        return "truncated";
+    case GR_ETLS_RENEGOTIATION:
+        return "renegotiation";
+    case GR_ETLS_CLOSED:
+        return "closed";
+    case GR_ETLS_HANDSHAKE:
+        return "handshake_failed";
     default:
-        return "unknown_error";
+        return GR_IS_ALERT(rc) ? alert_name(GR_ETLS_ALERT - rc) : "unknown_error";
     }
 }

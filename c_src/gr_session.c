@@ -31,7 +31,8 @@ struct gr_session {
     gr_outq out;
     gr_calls calls;   /* client: wait for replies; server: requests being served */
     gr_calls waiters; /* wait for room in the output */
-    int eof;
+    size_t below;     /* bytes consumed but not written */
+    int eof;          /* the code for it if it is not expected; GR_OK: not yet */
     int bye_sent;
     int bye_seen;
     int end_told;
@@ -131,13 +132,18 @@ void gr_session_clock(gr_session *s, uint64_t now)
 
 /* ---- output ---- */
 
+static int is_written(const gr_session *s)
+{
+    return !s->out.size && !s->below;
+}
+
 static int put_frame(gr_session *s, gr_frame_type type, uint64_t id, const gr_piece *pieces,
                      size_t count, uint64_t size)
 {
     gr_frame f = {type, (uint32_t)size, id};
     uint8_t head[GR_FRAME_HEAD];
     gr_frame_write(head, &f);
-    if (s->out.size == 0)
+    if (is_written(s))
         s->progress = s->now;
     s->frames_out++;
     return fail(s, gr_outq_put(&s->out, head, sizeof head, pieces, count));
@@ -310,6 +316,13 @@ void gr_session_consume(gr_session *s, size_t n)
         s->pinged = s->now;
 }
 
+void gr_session_below(gr_session *s, size_t n)
+{
+    if (n < s->below)
+        s->progress = s->now;
+    s->below = n;
+}
+
 /* ---- input ---- */
 
 int gr_session_space(gr_session *s, gr_iov iov[2], size_t *count)
@@ -332,16 +345,16 @@ void gr_session_reading(gr_session *s, int on)
     s->reading = on;
 }
 
-void gr_session_eof(gr_session *s)
+void gr_session_eof(gr_session *s, int rc)
 {
-    s->eof = 1;
+    s->eof = rc;
 }
 
 static int handshake(gr_session *s, gr_event *ev)
 {
     gr_iov raw = gr_reader_raw(&s->in);
     size_t used;
-    if (s->out.size == 0)
+    if (is_written(s))
         s->progress = s->now;
     int rc = gr_auth_feed(s->auth, raw.data, raw.size, &used, &s->out, &s->peer);
     gr_reader_skip(&s->in, used);
@@ -444,9 +457,9 @@ static gr_call *ready_waiter(gr_session *s)
 static int at_eof(gr_session *s, gr_event *ev)
 {
     if (gr_reader_in_frame(&s->in))
-        return GR_EEOFFRAME;
+        return s->eof == GR_EEOF ? GR_EEOFFRAME : s->eof;
     if (s->auth || !(s->bye_sent || s->bye_seen) || s->calls.count)
-        return GR_EEOF;
+        return s->eof;
     s->end_told = 1;
     ev->type = GR_EV_END;
     return GR_OK;
@@ -464,7 +477,7 @@ static int next_event(gr_session *s, gr_event *ev)
         int rc = handshake(s, ev);
         if (rc != GR_NONE)
             return rc;
-        return s->eof ? GR_EEOF : GR_NONE;
+        return s->eof != GR_OK ? s->eof : GR_NONE;
     }
     ev->call = ready_waiter(s);
     if (ev->call) {
@@ -482,13 +495,13 @@ static int next_event(gr_session *s, gr_event *ev)
         return rc;
     if (server_done(s)) {
         rc = say_bye(s);
-        if (rc != GR_OK || s->out.size)
+        if (rc != GR_OK || !is_written(s))
             return rc == GR_OK ? GR_NONE : rc;
         s->end_told = 1;
         ev->type = GR_EV_END;
         return GR_OK;
     }
-    if (s->eof)
+    if (s->eof != GR_OK)
         return at_eof(s, ev);
     if (s->idle_due) {
         s->idle_due = 0;
@@ -511,7 +524,7 @@ int gr_session_event(gr_session *s, gr_event *ev)
 
 static int is_idle(const gr_session *s)
 {
-    return !s->auth && !s->calls.count && !s->waiters.count && !s->out.size &&
+    return !s->auth && !s->calls.count && !s->waiters.count && is_written(s) &&
            !gr_reader_in_frame(&s->in);
 }
 
@@ -541,7 +554,7 @@ static uint64_t keepalive_due(const gr_session *s)
 
 static uint64_t stall_due(const gr_session *s)
 {
-    return s->out.size ? later(s->progress, s->send_timeout) : GR_FOREVER;
+    return is_written(s) ? GR_FOREVER : later(s->progress, s->send_timeout);
 }
 
 static uint64_t idle_due(const gr_session *s)

@@ -90,8 +90,11 @@ void gr_session_filled(gr_session *s, size_t n);
 /* Whether what the peer sends is read at the moment. While it is not, silence means nothing. */
 void gr_session_reading(gr_session *s, int on);
 
-/* The peer will send nothing more. What has arrived can still be taken as events. */
-void gr_session_eof(gr_session *s);
+/*
+ * The peer will send nothing more. What has arrived can still be taken as events. rc: what ends the
+ * session if it does not expect this: GR_EEOF, or what the layer below knows better.
+ */
+void gr_session_eof(gr_session *s, int rc);
 
 /* GR_OK and an event, GR_NONE, or a fatal code. */
 int gr_session_event(gr_session *s, gr_event *ev);
@@ -122,6 +125,12 @@ int gr_session_cancel(gr_session *s, uint64_t id);
 /* Oldest output, at most max stretches. Legal once after a fatal handshake error: the refusal. */
 size_t gr_session_peek(const gr_session *s, gr_iov *iov, size_t max);
 void gr_session_consume(gr_session *s, size_t n);
+
+/*
+ * How many bytes of what was consumed, in whatever form, have not been written yet: what a layer
+ * below keeps. Until there are none the session does not end, and it watches that they get fewer.
+ */
+void gr_session_below(gr_session *s, size_t n);
 
 /*
  * Begins a graceful close: says goodbye, takes no more submissions, lets open calls finish within

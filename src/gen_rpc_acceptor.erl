@@ -98,5 +98,5 @@ lost(_State, normal) ->
 lost(_State, closed) ->
     ok;
 lost(#state{peer = #{node := Node, address := {Ip, Number}}}, Reason) ->
-    gen_rpc_log:notice(#{what => "incoming connection lost", reason => Reason, node => Node,
-                         address => inet:ntoa(Ip), port => Number}).
+    gen_rpc_log:notice(gen_rpc_log:reason(Reason, #{what => "incoming connection lost", node => Node,
+                                                    address => inet:ntoa(Ip), port => Number})).

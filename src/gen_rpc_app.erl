@@ -11,12 +11,21 @@ start(_Type, _Args) ->
     ok = gen_rpc_log:start(),
     case gen_rpc_config:load(application:get_all_env(gen_rpc)) of
         ok ->
-            gen_rpc_sup:start_link();
+            case gen_rpc_sup:start_link() of
+                {error, {shutdown, {failed_to_start_child, gen_rpc_tls, {tls, Reason}}}} ->
+                    invalid(Reason);
+                Result ->
+                    Result
+            end;
         {error, Reason} ->
-            gen_rpc_log:error(#{what => "invalid setting", reason => gen_rpc_config:format(Reason)}),
-            ok = gen_rpc_log:stop(),
-            {error, Reason}
+            invalid(Reason)
     end.
+
+invalid(Reason) ->
+    gen_rpc_log:error(#{what => "invalid setting", reason => gen_rpc_config:format(Reason)}),
+    ok = gen_rpc_config:unload(),
+    ok = gen_rpc_log:stop(),
+    {error, Reason}.
 
 -spec stop(term()) -> ok.
 stop(_State) ->

@@ -14,9 +14,11 @@
 -record(state, {dest :: gen_rpc:dest(),
                 phase = new :: new | connecting | up | closing,
                 port :: port() | undefined,
-                addresses = [] :: [{inet:ip_address(), inet:port_number()}], % not yet tried
+                addresses = [] :: [address()], % not yet tried
+                address :: address() | undefined, % tried last
                 waiting = [] :: [gen_server:from()]}).
 
+-type address() :: {inet:ip_address(), inet:port_number()}.
 -type state() :: #state{}.
 
 -spec start_link(gen_rpc:dest()) -> gen_server:start_ret().
@@ -25,7 +27,7 @@ start_link(Dest) ->
 
 %% Waits until the connection is up. The first to wait sets the client to work, so whoever caused the
 %% attempt hears how it ended. `gone': it has been up, or says goodbye; ask the dispatcher again.
--spec await(pid(), timeout()) -> {ok, port()} | {error, atom()} | gone | timeout.
+-spec await(pid(), timeout()) -> {ok, port()} | {error, gen_rpc_port:reason()} | gone | timeout.
 await(Client, Timeout) ->
     try
         gen_server:call(Client, await, Timeout)
@@ -107,7 +109,7 @@ format_status(Status) ->
 %%% Connecting
 
 connect(#state{dest = Dest} = State) ->
-    {tcp, PortNumber} = gen_rpc_config:target(gen_rpc_dest:node(Dest)),
+    {_Driver, PortNumber} = gen_rpc_config:target(gen_rpc_dest:node(Dest)),
     case resolve(Dest) of
         {ok, Addresses} ->
             try_next(State#state{addresses = [{A, PortNumber} || A <- Addresses]}, nxdomain);
@@ -124,15 +126,15 @@ resolve(Dest) ->
 try_next(#state{addresses = []} = State, Reason) ->
     give_up(State, Reason);
 try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
-    State = State0#state{addresses = Rest},
+    State = State0#state{addresses = Rest, address = Address},
     case gen_rpc_config:connection(client) of
         none ->
             give_up(State, no_cookie);
         {ok, Connection} ->
-            Target = atom_to_binary(gen_rpc_dest:node(Dest)),
             Port = gen_rpc_port:open(),
             Timeout = gen_rpc_config:get(connect_timeout),
-            case gen_rpc_port:connect(Port, Address, Timeout, Connection#{target => Target}) of
+            Whom = whom(gen_rpc_dest:node(Dest)),
+            case gen_rpc_port:connect(Port, Address, Timeout, maps:merge(Connection, Whom)) of
                 ok ->
                     {noreply, State#state{port = Port}};
                 {error, Reason} ->
@@ -141,14 +143,25 @@ try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
             end
     end.
 
-give_up(State, Reason) ->
-    gen_rpc_log:warning(#{what => "cannot connect",
-                          node => gen_rpc_dest:node(State#state.dest),
-                          reason => Reason}),
+%% The node that is meant, and with TLS what that takes.
+whom(Node) ->
+    Whom = #{target => atom_to_binary(Node)},
+    case gen_rpc_config:target(Node) of
+        {tcp, _} -> Whom;
+        {ssl, _} -> maps:merge(Whom, gen_rpc_tls:client(Node))
+    end.
+
+give_up(#state{address = Address} = State, Reason) ->
+    Report = gen_rpc_log:reason(Reason, #{what => "cannot connect",
+                                          node => gen_rpc_dest:node(State#state.dest)}),
+    gen_rpc_log:warning(maps:merge(Report, where(Address))),
     %% Out of the registry first: who hears of the failure and calls again gets a new attempt.
     ok = gen_rpc_registry:remove(State#state.dest, self()),
     tell(State, {error, Reason}),
     {stop, normal, State#state{waiting = []}}.
+
+where(undefined) -> #{};
+where({Ip, Number}) -> #{address => inet:ntoa(Ip), port => Number}.
 
 tell(#state{waiting = Waiting}, Message) ->
     lists:foreach(fun(From) -> gen_server:reply(From, Message) end, Waiting).
@@ -168,9 +181,8 @@ lost(State, normal) ->
     State;
 lost(State, Reason) ->
     ok = gen_rpc_registry:remove(State#state.dest, self()),
-    gen_rpc_log:notice(#{what => "connection lost",
-                         node => gen_rpc_dest:node(State#state.dest),
-                         reason => Reason}),
+    gen_rpc_log:notice(gen_rpc_log:reason(Reason, #{what => "connection lost",
+                                                    node => gen_rpc_dest:node(State#state.dest)})),
     State.
 
 %% First out of the registry, then the question: a caller that found the port before gets its call

@@ -4,7 +4,7 @@
 -module(gen_rpc_config).
 
 -export([load/1, unload/0, get/1, format/1]).
--export([cookie/0, connection/1, target/1]).
+-export([cookie/0, connection/1, target/1, uses/1]).
 
 -define(KEY, ?MODULE).
 
@@ -12,22 +12,31 @@
 -define(MAX_COOKIE, 1020). % an atom: 255 characters of at most 4 bytes
 -define(MIB, (1024 * 1024)).
 
+-define(IS_TLS(Setting), (Setting =:= ssl_server_options orelse Setting =:= ssl_client_options)).
+
 %% Bytes queued on one connection from which on senders wait. Several times what a socket takes at
 %% once, so that it never starves, and little beside one large message.
 -define(OUTPUT_LIMIT, 4 * ?MIB).
 
 %% The value of a cookie is shown as `hidden'.
 -type reason() :: {invalid_setting, atom(), Value :: term(), Allowed :: string()}
-                | {unknown_setting, atom(), Known :: [atom()]}.
--export_type([reason/0]).
+                | {unknown_setting, atom(), Known :: [atom()]}
+                | gen_rpc_tls_options:reason().
+-type driver() :: tcp | ssl.
+-export_type([reason/0, driver/0]).
 
 %% Key, default, check, what is allowed in words.
 settings() ->
     [{tcp_server_port, 5369, fun is_server_port/1, "0..65535 or false (0: any free port)"},
      {tcp_client_port, 5369, fun is_port_number/1, "1..65535"},
-     {default_client_driver, tcp, fun(V) -> V =:= tcp end, "tcp"},
+     {ssl_server_port, false, fun is_server_port/1, "0..65535 or false (0: any free port)"},
+     {ssl_client_port, 5370, fun is_port_number/1, "1..65535"},
+     %% What is in them is gen_rpc_tls_options' to say.
+     {ssl_server_options, [], fun(_) -> true end, ""},
+     {ssl_client_options, [], fun(_) -> true end, ""},
+     {default_client_driver, tcp, fun is_driver/1, "tcp or ssl"},
      {client_config_per_node, {internal, #{}}, fun is_client_config/1,
-      "{internal, #{Node => tcp | Port | {tcp, Port}}}, Port in 1..65535"},
+      "{internal, #{Node => Driver | Port | {Driver, Port}}}, Driver tcp or ssl, Port in 1..65535"},
      {secret_cookie, undefined, fun is_cookie/1,
       "an atom, a string or a binary of 1..1020 bytes, or undefined for the node's cookie"},
      timeout(connect_timeout, 5000),
@@ -71,7 +80,25 @@ load([{Key, Default, Check, Allowed} | Rest], Given, Acc) ->
         false -> {error, {invalid_setting, Key, Value, Allowed}}
     end;
 load([], _Given, Acc) ->
-    persistent_term:put(?KEY, Acc).
+    case check_tls([{client, ssl_client_options, uses(ssl, Acc)},
+                    {server, ssl_server_options, maps:get(ssl_server_port, Acc) =/= false}], Acc) of
+        ok -> persistent_term:put(?KEY, Acc);
+        Error -> Error
+    end.
+
+%% Options of TLS are checked if they are needed or given.
+check_tls([{Role, Setting, Needed} | Rest], Acc) ->
+    case maps:get(Setting, Acc) of
+        [] when not Needed ->
+            check_tls(Rest, Acc);
+        Options ->
+            case gen_rpc_tls_options:check(Role, Options) of
+                {ok, _} -> check_tls(Rest, Acc);
+                Error -> Error
+            end
+    end;
+check_tls([], _Acc) ->
+    ok.
 
 -spec unload() -> ok.
 unload() ->
@@ -88,6 +115,10 @@ get(Key) ->
 
 %% Readable form of the reason for which load/1 refused.
 -spec format(reason()) -> string().
+format({_, {Setting, _}, _} = Reason) when ?IS_TLS(Setting) ->
+    gen_rpc_tls_options:format(Reason);
+format({_, {Setting, _}, _, _} = Reason) when ?IS_TLS(Setting) ->
+    gen_rpc_tls_options:format(Reason);
 format({invalid_setting, Key, Value, Allowed}) ->
     lists:flatten(io_lib:format("~s is ~0tp, must be ~s", [Key, Value, Allowed]));
 format({unknown_setting, Key, Known}) ->
@@ -133,15 +164,31 @@ connection(Role, Cookie) ->
                            ?MODULE:get(socket_keepalive_count)}}.
 
 %% How to reach a node.
--spec target(node()) -> {tcp, inet:port_number()}.
+-spec target(node()) -> {driver(), inet:port_number()}.
 target(Node) ->
     {internal, PerNode} = ?MODULE:get(client_config_per_node),
     case PerNode of
         #{Node := {Driver, Port}} -> {Driver, Port};
         #{Node := Port} when is_integer(Port) -> {?MODULE:get(default_client_driver), Port};
-        #{Node := Driver} -> {Driver, ?MODULE:get(tcp_client_port)};
-        #{} -> {?MODULE:get(default_client_driver), ?MODULE:get(tcp_client_port)}
+        #{Node := Driver} -> {Driver, client_port(Driver)};
+        #{} -> default_target(?MODULE:get(default_client_driver))
     end.
+
+default_target(Driver) -> {Driver, client_port(Driver)}.
+
+client_port(tcp) -> ?MODULE:get(tcp_client_port);
+client_port(ssl) -> ?MODULE:get(ssl_client_port).
+
+%% Whether a node may be called by this driver.
+-spec uses(driver()) -> boolean().
+uses(Driver) ->
+    uses(Driver, maps:from_list([{Key, ?MODULE:get(Key)}
+                                 || Key <- [default_client_driver, client_config_per_node]])).
+
+uses(Driver, #{default_client_driver := Default, client_config_per_node := {internal, PerNode}}) ->
+    Default =:= Driver orelse
+        lists:any(fun(How) -> How =:= Driver orelse (is_tuple(How) andalso element(1, How) =:= Driver)
+                  end, maps:values(PerNode)).
 
 %%% Checks
 
@@ -159,9 +206,10 @@ is_client_config({internal, PerNode}) when is_map(PerNode) ->
 is_client_config(_) ->
     false.
 
-is_target({tcp, Port}) -> is_port_number(Port);
-is_target(tcp) -> true;
-is_target(Port) -> is_port_number(Port).
+is_target({Driver, Port}) -> is_driver(Driver) andalso is_port_number(Port);
+is_target(How) -> is_driver(How) orelse is_port_number(How).
+
+is_driver(V) -> V =:= tcp orelse V =:= ssl.
 
 is_cookie(undefined) ->
     true;

@@ -6,7 +6,7 @@
 
 -behaviour(gen_server).
 
--export([start_link/0, port_number/0]).
+-export([start_link/1, port_number/0, port_number/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(ANY, {0, 0, 0, 0}).
@@ -16,31 +16,42 @@
 -define(ADDRESS_WAIT, 1000).
 -define(ADDRESS_RETRY, 20).
 
--record(state, {port :: port(),
+-record(state, {driver :: gen_rpc_config:driver(),
+                port :: port(),
                 number :: inet:port_number(),
                 half_open = #{} :: #{port() => {inet:ip_address(), inet:port_number()}}}).
 
 -type state() :: #state{}.
 
--spec start_link() -> gen_server:start_ret().
-start_link() ->
-    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+-spec start_link(gen_rpc_config:driver()) -> gen_server:start_ret().
+start_link(Driver) ->
+    gen_server:start_link({local, name(Driver)}, ?MODULE, Driver, []).
 
 %% The number of the port that is listened on.
 -spec port_number() -> inet:port_number().
 port_number() ->
-    gen_server:call(?MODULE, port_number).
+    port_number(tcp).
 
--spec init([]) -> {ok, state()} | {stop, term()}.
-init([]) ->
+-spec port_number(gen_rpc_config:driver()) -> inet:port_number().
+port_number(Driver) ->
+    gen_server:call(name(Driver), port_number).
+
+name(tcp) -> gen_rpc_listener;
+name(ssl) -> gen_rpc_listener_ssl.
+
+setting(tcp) -> tcp_server_port;
+setting(ssl) -> ssl_server_port.
+
+-spec init(gen_rpc_config:driver()) -> {ok, state()} | {stop, term()}.
+init(Driver) ->
     _ = process_flag(trap_exit, true),
-    Number = gen_rpc_config:get(tcp_server_port),
+    Number = gen_rpc_config:get(setting(Driver)),
     Port = gen_rpc_port:open(),
     case listen(Port, Number, ?ADDRESS_WAIT) of
         {ok, Actual} ->
-            {ok, #state{port = Port, number = Actual}};
+            {ok, #state{driver = Driver, port = Port, number = Actual}};
         {error, Reason} ->
-            {stop, {cannot_listen, {tcp_server_port, Number}, Reason}}
+            {stop, {cannot_listen, {setting(Driver), Number}, Reason}}
     end.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
@@ -58,6 +69,10 @@ handle_cast(_Request, State) ->
 -spec handle_info(term(), state()) -> {noreply, state()} | {stop, term(), state()}.
 handle_info({Port, accepted, Child, Bytes}, #state{port = Port} = State) ->
     {noreply, accepted(Child, gen_rpc_port:address(Bytes), State)};
+handle_info({Child, flush}, State) when is_port(Child) ->
+    %% Also from one that was just handed over; it asks only once.
+    ok = gen_rpc_port:flush(Child),
+    {noreply, State};
 handle_info({Child, up, Peer, _Limit}, #state{half_open = HalfOpen} = State)
   when is_map_key(Child, HalfOpen) ->
     {Address, Rest} = maps:take(Child, HalfOpen),
@@ -84,7 +99,7 @@ handle_info({'EXIT', Child, _Reason}, #state{half_open = HalfOpen} = State)
 handle_info({Child, down, Reason}, State) when is_port(Child) ->
     %% Lost while it was handed over; the acceptor finds it down when it activates it.
     _ = Reason =:= closed orelse
-        gen_rpc_log:notice(#{what => "incoming connection lost", reason => Reason}),
+        gen_rpc_log:notice(gen_rpc_log:reason(Reason, #{what => "incoming connection lost"})),
     {noreply, State};
 handle_info({'EXIT', Other, _Reason}, State) when is_port(Other) ->
     {noreply, State};
@@ -106,16 +121,19 @@ listen(Port, Number, Left) ->
     end.
 
 %% Name and cookie are read now: both can change while the node runs.
-accepted(Child, Address, #state{half_open = HalfOpen} = State) ->
+accepted(Child, Address, #state{half_open = HalfOpen, driver = Driver} = State) ->
     case gen_rpc_config:connection(server) of
         {ok, Connection} ->
-            _ = gen_rpc_port:handshake(Child, Connection),
+            _ = gen_rpc_port:handshake(Child, maps:merge(Connection, security(Driver))),
             State#state{half_open = HalfOpen#{Child => Address}};
         none ->
             refused(Address, no_cookie),
             ok = gen_rpc_port:close(Child),
             State
     end.
+
+security(tcp) -> #{};
+security(ssl) -> gen_rpc_tls:server().
 
 hand_over(Child, Peer) ->
     case gen_rpc_acceptor_sup:start_acceptor(Child, Peer) of
@@ -132,5 +150,5 @@ hand_over(Child, Peer) ->
     end.
 
 refused({Ip, Number}, Reason) ->
-    gen_rpc_log:warning(#{what => "peer refused", reason => Reason,
-                          address => inet:ntoa(Ip), port => Number}).
+    gen_rpc_log:warning(gen_rpc_log:reason(Reason, #{what => "peer refused",
+                                                     address => inet:ntoa(Ip), port => Number})).

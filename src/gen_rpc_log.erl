@@ -5,7 +5,7 @@
 -module(gen_rpc_log).
 
 -export([error/1, warning/1, notice/1, stray/1]).
--export([start/0, stop/0, format/1]).
+-export([reason/2, start/0, stop/0, format/1]).
 
 -include_lib("kernel/include/logger.hrl").
 
@@ -34,6 +34,13 @@ stop() ->
     _ = logger:remove_handler_filter(default, gen_rpc),
     _ = persistent_term:erase(?LIMITER),
     ok.
+
+%% Adds a reason to a report; one that has to do with TLS also in words.
+-spec reason(term(), report()) -> report().
+reason({tls, What} = Reason, Report) ->
+    Report#{reason => Reason, why => gen_rpc_tls:explain(What)};
+reason(Reason, Report) ->
+    Report#{reason => Reason}.
 
 -spec error(report()) -> ok.
 error(Report) ->

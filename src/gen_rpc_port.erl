@@ -4,7 +4,7 @@
 %%
 %% A port sends its owner
 %%   {Port, up, PeerNode :: binary(), PeerLimit}   authenticated
-%%   {Port, down, Reason}                          no socket any more; drain/1, then close/1
+%%   {Port, down, reason()}                        no socket any more; drain/1, then close/1
 %%   {Port, requests, [{Id, Request}]}             Id 0: a cast; credit/1 when they are started
 %%   {Port, flush}                                 answer with flush/1
 %%   {Port, idle}, {Port, bye}                     inactivity; the peer starts nothing new
@@ -14,13 +14,13 @@
 %% {Ref, {too_big, Size, Limit}}.
 -module(gen_rpc_port).
 
--export([load/0, open/0, close/1]).
+-export([load/0, open/0, close/1, load_tls/2]).
 -export([connect/4, listen/3, handshake/2, activate/1]).
 -export([call/5, cast/5, reply/4, cancel/2]).
 -export([flush/1, credit/1, goodbye/3, drain/1, info/1, address/1]).
 
 -define(DRIVER, "gen_rpc_drv").
--define(VERSION, "1").
+-define(VERSION, "2").
 
 -define(CONNECT, 1).
 -define(LISTEN, 2).
@@ -36,6 +36,7 @@
 -define(CLOSE, 12).
 -define(DRAIN, 13).
 -define(INFO, 14).
+-define(TLS_LOAD, 15).
 
 -define(ST_BUSY, 1).
 -define(ST_CLOSING, 2).
@@ -62,8 +63,32 @@
                         output_limit := pos_integer(),
                         max_message_size := pos_integer(),
                         socket_keepalive := {pos_integer(), pos_integer(), pos_integer()},
-                        target => binary()}.
+                        target => binary(),      % client
+                        tls => tls_number(),     % without: plain TCP
+                        server_name => binary()}. % client over TLS: to be sent; <<>>: none
 %% Times in milliseconds, those of the socket in seconds; sizes in bytes.
+
+-type tls_number() :: pos_integer().
+
+%% Contents of files; <<>> for what is not given.
+-type tls() :: #{role := client | server,
+                 node := binary(),
+                 certfile := binary(),
+                 keyfile := binary(),
+                 password := binary(),
+                 cacertfile := binary(),
+                 dhfile := binary(),
+                 crlfile := binary(),
+                 ciphers := binary(),            % names between colons
+                 versions := {12 | 13, 12 | 13}, % least, most
+                 depth := 0..255,
+                 verify := boolean(),
+                 fail_if_no_peer_cert := boolean(),
+                 session_tickets := boolean()}.
+
+%% Why a connection is down: an error of the socket or the protocol; what this side has found in
+%% TLS; what the other side has told by an alert.
+-type reason() :: atom() | {tls, atom() | {alert, atom()}}.
 
 -type submitted() :: ok
                    | busy                              % {Ref, ready} will come
@@ -71,7 +96,7 @@
                    | down                              % nothing sent
                    | {too_big, Limit :: pos_integer()}.
 
--type info() :: #{state := connecting | accepted | open | down,
+-type info() :: #{state := connecting | accepted | securing | open | down,
                   role := client | server,
                   calls := non_neg_integer(),
                   served := non_neg_integer(),
@@ -82,16 +107,36 @@
                   frames_in := non_neg_integer(),
                   frames_out := non_neg_integer(),
                   late := non_neg_integer(),
-                  socket_keepalive := {non_neg_integer(), non_neg_integer(), non_neg_integer()}}.
+                  socket_keepalive := {non_neg_integer(), non_neg_integer(), non_neg_integer()},
+                  tls := undefined | #{version := 'tlsv1.2' | 'tlsv1.3',
+                                       cipher := binary(), % as IANA calls it
+                                       resumed := boolean()}}.
 
--export_type([connection/0, submitted/0, info/0]).
+-export_type([connection/0, tls/0, tls_number/0, reason/0, submitted/0, info/0]).
 
 %% Loads the driver; it stays while the calling process lives.
 -spec load() -> ok | {error, string()}.
 load() ->
     case erl_ddll:load(code:priv_dir(gen_rpc), ?DRIVER) of
         ok -> ok;
-        {error, Reason} -> {error, erl_ddll:format_error(Reason)}
+        {error, Reason} -> {error, lists:flatten(erl_ddll:format_error(Reason))}
+    end.
+
+%% Loads a TLS configuration, which lives as long as the port. Connections name it by its number.
+%% IsForNode: whether its certificate is for the node in the options.
+-spec load_tls(port(), tls()) ->
+          {ok, tls_number(), IsForNode :: boolean()} | {error, {Option :: atom(), Why :: string()}} |
+          {error, atom()}.
+load_tls(Port, Tls) ->
+    case control(Port, ?TLS_LOAD, encode_tls(Tls)) of
+        [?ST_YES | Bytes] ->
+            <<Number:64, IsForNode>> = list_to_binary(Bytes),
+            {ok, Number, IsForNode =:= 1};
+        [?ST_NO, Option | Why] ->
+            {error, {element(Option + 1, {certfile, keyfile, password, cacertfile, dhfile, crlfile,
+                                          ciphers, versions}), Why}};
+        Result ->
+            result(Result)
     end.
 
 -spec open() -> port().
@@ -271,16 +316,30 @@ encode(#{socket_keepalive := {Idle, Interval, Count}} = C) ->
       output_limit := OutputLimit, max_message_size := MaxMessage,
       name := Name, cookie := Cookie} = C,
     Target = maps:get(target, C, <<>>),
+    Tls = maps:get(tls, C, 0),
+    ServerName = maps:get(server_name, C, <<>>),
     [<<(ms(Authentication)):32, (ms(Send)):32, (ms(Keepalive)):32, (ms(Inactive)):32,
        OutputLimit:64, MaxMessage:64, Idle:32, Interval:32, Count:32>>,
-     string(Name), string(Target), string(Cookie)].
+     string(Name), string(Target), string(Cookie), <<Tls:64>>, string(ServerName)].
+
+encode_tls(#{role := Role, node := Node, versions := {Min, Max}, depth := Depth} = Tls) ->
+    Flags = [bit(maps:get(Flag, Tls)) || Flag <- [verify, fail_if_no_peer_cert, session_tickets]],
+    Blobs = [blob(maps:get(Key, Tls)) || Key <- [certfile, keyfile, password, cacertfile, dhfile,
+                                                 crlfile, ciphers]],
+    [bit(Role =:= server), Flags, Depth, Min, Max, string(Node), Blobs].
+
+bit(true) -> 1;
+bit(false) -> 0.
+
+blob(Bytes) ->
+    [<<(byte_size(Bytes)):32>>, Bytes].
 
 string(Bytes) ->
     [<<(byte_size(Bytes)):16>>, Bytes].
 
 decode_info(<<State, Server, Calls:64, Served:64, Waiting:64, Output:64, BytesIn:64, BytesOut:64,
-              FramesIn:64, FramesOut:64, Late:64, Idle:32, Interval:32, Count:32>>) ->
-    #{state => element(State + 1, {connecting, accepted, open, down}),
+              FramesIn:64, FramesOut:64, Late:64, Idle:32, Interval:32, Count:32, Tls/binary>>) ->
+    #{state => element(State + 1, {connecting, accepted, securing, open, down}),
       role => case Server of 0 -> client; 1 -> server end,
       calls => Calls,
       served => Served,
@@ -291,4 +350,12 @@ decode_info(<<State, Server, Calls:64, Served:64, Waiting:64, Output:64, BytesIn
       frames_in => FramesIn,
       frames_out => FramesOut,
       late => Late,
-      socket_keepalive => {Idle, Interval, Count}}.
+      socket_keepalive => {Idle, Interval, Count},
+      tls => decode_tls(Tls)}.
+
+decode_tls(<<0>>) ->
+    undefined;
+decode_tls(<<Version, Resumed, Cipher/binary>>) ->
+    #{version => case Version of 12 -> 'tlsv1.2'; 13 -> 'tlsv1.3' end,
+      cipher => Cipher,
+      resumed => Resumed =:= 1}.

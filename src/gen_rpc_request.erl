@@ -77,7 +77,7 @@ cast_on({ok, Port}, Dest, Request, Until, Attempts) ->
 cast_on(none, Dest, Request, Until0, Attempts) ->
     Until = fixed(Until0),
     cast_on(connect(Dest, Until, Attempts), Dest, Request, Until, Attempts - 1);
-cast_on({badrpc, Reason}, Dest, _Request, _Until, _Attempts) ->
+cast_on({_badrpc_or_badtcp, Reason}, Dest, _Request, _Until, _Attempts) ->
     dropped(Dest, Reason).
 
 dropped(Dest, Reason) ->
@@ -105,6 +105,7 @@ connect(Dest, Until, Attempts) ->
                 gone -> connect(Dest, Until, Attempts - 1);
                 timeout -> {badrpc, timeout};
                 {error, invalid_cookie} -> {badrpc, invalid_cookie};
+                {error, {tls, _} = Reason} -> {badtcp, Reason};
                 {error, _Reason} -> {badrpc, nodedown}
             end;
         {error, _Reason} ->

@@ -21,6 +21,8 @@
 -define(TIMEOUTS, [connect_timeout, authentication_timeout, send_timeout, call_receive_timeout,
                    client_inactivity_timeout, server_inactivity_timeout]).
 -define(LONGEST, 16#FFFFFFFE).
+-define(TLS, [ssl_server_options, ssl_client_options]).
+-define(HIDDEN, [secret_cookie | ?TLS]).
 
 suite() ->
     [{timetrap, {seconds, 60}}].
@@ -52,6 +54,10 @@ init_per_testcase(_Case, Config) ->
 defaults(_Config) ->
     Defaults = #{tcp_server_port => 5369,
                  tcp_client_port => 5369,
+                 ssl_server_port => false,
+                 ssl_client_port => 5370,
+                 ssl_server_options => [],
+                 ssl_client_options => [],
                  default_client_driver => tcp,
                  client_config_per_node => {internal, #{}},
                  secret_cookie => undefined,
@@ -86,11 +92,13 @@ wrong_values() ->
     NoNumbers = [foo, "1", <<"1">>, 1.0, [], {}, #{}, true, undefined, '', [1 | 2]],
     NoPorts = [-1, 65536, 1 bsl 64, infinity | NoNumbers],
     NoTimeouts = [0, -1, ?LONGEST + 1, 1 bsl 64, false, 'Infinity', {infinity} | NoNumbers],
-    NoWays = [-1, 0, 65536, "5369", udp, ssl, {tcp, 0}, {tcp, 65536}, {tcp, "1"}, {udp, 1},
+    NoWays = [-1, 0, 65536, "5369", udp, {ssl, 0}, {tcp, 0}, {tcp, 65536}, {tcp, "1"}, {udp, 1},
               {1, tcp}, {tcp}, {tcp, 1, 2}, [tcp]],
     [{tcp_server_port, NoPorts},
      {tcp_client_port, [0, false | NoPorts]},
-     {default_client_driver, [ssl, udp, "tcp", <<"tcp">>, {tcp, 1}, 5369, undefined, []]},
+     {ssl_server_port, NoPorts},
+     {ssl_client_port, [0, false | NoPorts]},
+     {default_client_driver, [udp, "tcp", <<"tcp">>, {tcp, 1}, 5369, undefined, []]},
      {client_config_per_node, [#{}, internal, {internal}, {internal, []}, {internal, [{a, 1}]},
                                {internal, #{}, more}, {external, #{}}, undefined, [],
                                {internal, #{"node" => 1}}, {internal, #{<<"node">> => tcp}},
@@ -137,6 +145,7 @@ right_values_are_accepted(Config) ->
 right_values() ->
     [{tcp_server_port, [0, false, gen_rpc_test_node:free_port()]},
      {tcp_client_port, [1, 65535]},
+     {ssl_client_port, [1, 65535]},
      {default_client_driver, [tcp]},
      {client_config_per_node, [{internal, #{}},
                                {internal, #{'a@127.0.0.1' => tcp, 'b@127.0.0.1' => 1,
@@ -169,9 +178,14 @@ prop_accepted_or_refused() ->
                     ok = gen_rpc_config:unload(),
                     InForce =:= Value;
                 {error, {invalid_setting, Key, Shown, Allowed} = Reason} ->
-                    (Shown =:= Value orelse (Key =:= secret_cookie andalso Shown =:= hidden))
+                    (Shown =:= Value orelse (lists:member(Key, ?HIDDEN) andalso Shown =:= hidden))
                         andalso io_lib:printable_latin1_list(Allowed)
-                        andalso is_one_line(gen_rpc_config:format(Reason))
+                        andalso is_one_line(gen_rpc_config:format(Reason));
+                {error, {_, {Setting, _Option}, _, _} = Reason} ->
+                    %% An option of TLS, or one that is missing because TLS is wanted.
+                    lists:member(Setting, ?TLS) andalso is_one_line(gen_rpc_config:format(Reason));
+                {error, {unknown_setting, {Setting, _Option}, _} = Reason} ->
+                    lists:member(Setting, ?TLS) andalso is_one_line(gen_rpc_config:format(Reason))
             end).
 
 value() ->

@@ -77,8 +77,8 @@ wrong_version(Config) ->
       Config,
       fun() ->
               [?assertError(badarg, open_port({spawn_driver, "gen_rpc_drv" ++ Rest}, []))
-               || Rest <- ["", " ", " 0", " 10", " 1 ", " 1x", " one"]],
-              Port = open_port({spawn_driver, "gen_rpc_drv 1"}, []),
+               || Rest <- ["", " ", " 1", " 20", " 2 ", " 2x", " two"]],
+              Port = open_port({spawn_driver, "gen_rpc_drv 2"}, []),
               ?assertError(badarg, erlang:port_call(Port, 0, nothing)),
               ok = gen_rpc_port:close(Port)
       end).

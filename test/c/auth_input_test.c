@@ -285,7 +285,7 @@ static void refusal_is_read_before_the_end_of_the_stream(void **state)
         if (pair.server.rc == GR_OK)
             link_deliver(&pair, &pair.down, &pair.client);
     }
-    gr_session_eof(pair.client.s);
+    gr_session_eof(pair.client.s, GR_EEOF);
     link_deliver(&pair, &pair.down, &pair.client);
     assert_rc(pair.client.rc, GR_ECOOKIE);
     pair_close(&pair);

@@ -166,7 +166,7 @@ int end_eof(test_end *e)
 {
     if (e->rc != GR_OK)
         return e->rc;
-    gr_session_eof(e->s);
+    gr_session_eof(e->s, GR_EEOF);
     end_take(e);
     return e->rc;
 }

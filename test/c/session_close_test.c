@@ -331,7 +331,7 @@ static void what_has_arrived_is_delivered_first(void **state)
     assert_rc(gr_session_space(pair.server.s, v, &n), GR_OK);
     memcpy(v[0].data, b.data, b.size);
     gr_session_filled(pair.server.s, b.size);
-    gr_session_eof(pair.server.s);
+    gr_session_eof(pair.server.s, GR_EEOF);
     for (size_t size = 20; size <= 30; size += 10) {
         assert_rc(gr_session_event(pair.server.s, &ev), GR_OK);
         assert_int_equal(ev.type, GR_EV_CAST);

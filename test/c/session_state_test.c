@@ -70,7 +70,7 @@ static void fatal_code_is_final(void **state)
         gr_event ev;
         assert_rc(end_feed(e, junk, sizeof junk), GR_EPROTO);
         expect_all(e, GR_EPROTO);
-        gr_session_eof(e->s);
+        gr_session_eof(e->s, GR_EEOF);
         gr_session_clock(e->s, 1000000);
         assert_rc(gr_session_event(e->s, &ev), GR_EPROTO);
         assert_rc(gr_session_tick(e->s), GR_EPROTO);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pool's threads start with the first jobs, so that a node without TLS has none. All state is
+ * under one lock, which is held for a few instructions.
+ */
+#include "drv_pool.h"
+
+#include <erl_driver.h>
+#include <string.h>
+
+/* More of them than there are schedulers would only take time from these. */
+#define THREADS_MAX 8
+
+static struct {
+    ErlDrvMutex *lock;
+    ErlDrvCond *work;
+    drv_job *head;
+    drv_job *tail;
+    ErlDrvTid threads[THREADS_MAX];
+    int count;  /* of threads */
+    int idle;   /* of them, that wait for a job */
+    int queued; /* jobs */
+    int max;    /* threads */
+    int stopping;
+} pool;
+
+int drv_pool_init(void)
+{
+    ErlDrvSysInfo info;
+    memset(&pool, 0, sizeof pool);
+    driver_system_info(&info, sizeof info);
+    pool.max = info.scheduler_threads < THREADS_MAX ? info.scheduler_threads : THREADS_MAX;
+    pool.lock = erl_drv_mutex_create("gen_rpc_pool");
+    pool.work = erl_drv_cond_create("gen_rpc_pool");
+    if (pool.lock && pool.work)
+        return 0;
+    drv_pool_finish();
+    return -1;
+}
+
+static drv_job *take(void)
+{
+    erl_drv_mutex_lock(pool.lock);
+    pool.idle++;
+    while (!pool.head && !pool.stopping)
+        erl_drv_cond_wait(pool.work, pool.lock);
+    pool.idle--;
+    drv_job *job = pool.head;
+    if (job) {
+        pool.head = job->next;
+        pool.queued--;
+    }
+    erl_drv_mutex_unlock(pool.lock);
+    return job;
+}
+
+static void *work(void *arg)
+{
+    drv_job *job;
+    while ((job = take()) != NULL)
+        job->run(job);
+    return arg;
+}
+
+static void start_thread(void)
+{
+    if (erl_drv_thread_create("gen_rpc_pool", &pool.threads[pool.count], work, NULL, NULL) == 0)
+        pool.count++;
+}
+
+int drv_pool_submit(drv_job *job)
+{
+    int rc = 0;
+    job->next = NULL;
+    erl_drv_mutex_lock(pool.lock);
+    if (pool.queued >= pool.idle && pool.count < pool.max)
+        start_thread();
+    if (pool.count) {
+        if (pool.head)
+            pool.tail->next = job;
+        else
+            pool.head = job;
+        pool.tail = job;
+        pool.queued++;
+        erl_drv_cond_signal(pool.work);
+    } else {
+        rc = -1;
+    }
+    erl_drv_mutex_unlock(pool.lock);
+    return rc;
+}
+
+void drv_pool_finish(void)
+{
+    if (pool.lock && pool.work) {
+        erl_drv_mutex_lock(pool.lock);
+        pool.stopping = 1;
+        erl_drv_cond_broadcast(pool.work);
+        erl_drv_mutex_unlock(pool.lock);
+        for (int i = 0; i < pool.count; i++)
+            erl_drv_thread_join(pool.threads[i], NULL);
+    }
+    if (pool.work)
+        erl_drv_cond_destroy(pool.work);
+    if (pool.lock)
+        erl_drv_mutex_destroy(pool.lock);
+    memset(&pool, 0, sizeof pool);
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TLS between socket and session. What can hurt: while a thread of the pool has the TLS session,
+ * c->tls is NULL, and nothing here may miss that.
+ */
+#include "drv_tlsio.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "drv_mem.h"
+#include "drv_term.h"
+
+/* Records sealed in one callback, some 30 to 60 us each. */
+#define SEAL_RECORDS 2
+
+/* Stretches of plaintext that go into one record, and of ciphertext into one writev. */
+#define IOV 32
+
+/* ---- socket ---- */
+
+/* 0 when all is written or the socket takes no more; else the errno. */
+static int write_out(drv_conn *c)
+{
+    while (gr_tls_output(c->tls)) {
+        gr_iov v[IOV];
+        struct iovec iov[IOV];
+        size_t n = gr_tls_peek(c->tls, v, IOV);
+        for (size_t i = 0; i < n; i++) {
+            iov[i].iov_base = v[i].data;
+            iov[i].iov_len = v[i].size;
+        }
+        ssize_t w = writev(c->fd, iov, (int)n);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w < 0)
+            return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : errno;
+        gr_tls_consume(c->tls, (size_t)w);
+    }
+    return 0;
+}
+
+void drv_tlsio_fill(drv_conn *c)
+{
+    gr_iov v;
+    int rc = gr_tls_space(c->tls, &v);
+    if (rc != GR_OK) {
+        drv_conn_fail(c, rc);
+        return;
+    }
+    if (!v.size || c->eof)
+        return;
+    ssize_t got;
+    do
+        got = recv(c->fd, v.data, v.size, 0);
+    while (got < 0 && errno == EINTR);
+    if (got > 0) {
+        gr_tls_filled(c->tls, (size_t)got);
+    } else if (got == 0) {
+        gr_tls_eof(c->tls);
+        c->eof = 1;
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK) {
+        drv_conn_down(c, drv_reason_errno(errno));
+    }
+}
+
+/* ---- handshake ---- */
+
+/* Moves the session to the pool; until it is back there is nothing to be done with the socket. */
+static int hand_over(drv_conn *c)
+{
+    c->handshake = drv_handshake_begin(c->port->id, c->tls);
+    if (!c->handshake)
+        return GR_ENOMEM;
+    c->tls = NULL;
+    drv_io_select(c, ERL_DRV_READ, 0);
+    drv_io_select(c, ERL_DRV_WRITE, 0);
+    return GR_OK;
+}
+
+int drv_tlsio_begin(drv_conn *c, uint64_t number, gr_str target, gr_str sni)
+{
+    gr_tlsconf *conf = drv_tls_find(number);
+    if (!conf)
+        return GR_ESTATE;
+    int rc = gr_tls_new(&c->tls, &drv_mem, &drv_blobs, conf, target, sni);
+    gr_tlsconf_unref(conf);
+    if (rc != GR_OK)
+        return rc;
+    c->state = DRV_CONN_SECURING;
+    if (!c->server)
+        return hand_over(c);
+    drv_io_select(c, ERL_DRV_READ, 1);
+    return GR_OK;
+}
+
+static void hand_over_or_fail(drv_conn *c)
+{
+    int rc = hand_over(c);
+    if (rc != GR_OK)
+        drv_conn_fail(c, rc);
+}
+
+void drv_tlsio_readable(drv_conn *c)
+{
+    if (!c->tls)
+        return;
+    drv_tlsio_fill(c);
+    if (c->state == DRV_CONN_SECURING && gr_tls_has_record(c->tls))
+        hand_over_or_fail(c);
+}
+
+void drv_tlsio_writable(drv_conn *c)
+{
+    if (!c->tls)
+        return;
+    int error = write_out(c);
+    if (error)
+        drv_conn_down(c, drv_reason_errno(error));
+    else
+        drv_io_select(c, ERL_DRV_WRITE, gr_tls_output(c->tls) != 0);
+}
+
+void drv_tlsio_continue(drv_conn *c)
+{
+    int rc;
+    if (!c->handshake || !drv_handshake_end(c->handshake, &c->tls, &rc))
+        return;
+    c->handshake = NULL;
+    drv_tlsio_writable(c);
+    if (c->state != DRV_CONN_SECURING)
+        return;
+    if (rc == GR_OK)
+        rc = drv_conn_open(c);
+    else if (rc == GR_NONE)
+        drv_io_select(c, ERL_DRV_READ, 1);
+    if (GR_IS_FATAL(rc))
+        drv_conn_fail(c, rc);
+}
+
+void drv_tlsio_free(drv_conn *c)
+{
+    if (c->handshake)
+        drv_handshake_abandon(c->handshake);
+    c->handshake = NULL;
+    gr_tls_free(c->tls);
+    c->tls = NULL;
+}
+
+/* ---- records ---- */
+
+int drv_tlsio_open(drv_conn *c, size_t *budget)
+{
+    while (*budget) {
+        gr_iov v[2];
+        size_t n;
+        size_t got;
+        int rc = gr_session_space(c->session, v, &n);
+        if (rc != GR_OK)
+            return rc;
+        size_t room = v[0].size < *budget ? v[0].size : *budget;
+        if (!room)
+            return GR_OK;
+        rc = gr_tls_read(c->tls, v[0].data, room, &got);
+        if (rc != GR_OK)
+            return rc;
+        gr_session_filled(c->session, got);
+        *budget -= got;
+    }
+    return GR_OK;
+}
+
+/* One record of the session's output. */
+static int seal(drv_conn *c)
+{
+    gr_iov v[IOV];
+    size_t taken;
+    size_t n = gr_session_peek(c->session, v, IOV);
+    int rc = gr_tls_write(c->tls, v, n, &taken);
+    gr_session_consume(c->session, taken);
+    gr_session_below(c->session, gr_tls_output(c->tls));
+    return rc;
+}
+
+/*
+ * Nothing is sealed while ciphertext waits: so what is sealed and unwritten is never more than two
+ * records, and the session sees soon enough that the peer takes nothing.
+ */
+int drv_tlsio_write(drv_conn *c)
+{
+    int error = write_out(c);
+    if (!error && !gr_tls_output(c->tls)) {
+        int rc = GR_OK;
+        for (int i = 0; i < SEAL_RECORDS && rc == GR_OK && gr_session_output(c->session); i++)
+            rc = seal(c);
+        error = rc == GR_OK ? write_out(c) : ENOMEM;
+    }
+    gr_session_below(c->session, gr_tls_output(c->tls));
+    return error;
+}
+
+void drv_tlsio_last_words(drv_conn *c, int close_notify)
+{
+    if (!c->tls || c->fd < 0)
+        return;
+    if (c->session && gr_session_output(c->session))
+        (void)seal(c);
+    if (close_notify)
+        gr_tls_close(c->tls);
+    (void)write_out(c);
+}

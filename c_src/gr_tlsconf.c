@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making a TLS configuration out of the contents of files. What can hurt: mbedTLS 2.28 writes into
+ * a key that it only seems to read, when an elliptic curve is used for the first time (the multiples
+ * of its generator). So each key that threads will share is used once here, before they do.
+ */
+#include "gr_tlsconf.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "gr_tlsname.h"
+#include "gr_tlssuite.h"
+
+/* How long a session can be resumed, s. mbedTLS changes the key of the tickets as often. */
+#define TICKET_LIFETIME 3600u
+
+/* What shorter primes protect can be read by others. */
+#define DH_BITS_MIN 2048u
+
+static const unsigned char seed_label[] = "gen_rpc";
+
+struct gr_tlsconf {
+    const gr_mem *mem;
+    atomic_size_t refs;
+    gr_role role;
+    int verify;
+    unsigned depth;
+    int dhe; /* has parameters for it */
+    mbedtls_entropy_context entropy;
+    mbedtls_ctr_drbg_context rng;
+    mbedtls_x509_crt own; /* and what lies between it and its CA */
+    mbedtls_pk_context key;
+    mbedtls_x509_crt ca;
+    mbedtls_x509_crl crl;
+    mbedtls_dhm_context dh;
+    mbedtls_ssl_ticket_context tickets; /* of a server */
+    mbedtls_ssl_config ssl;
+    gr_tlscache *cache; /* of a client */
+    uint8_t own_hash[32];
+    int suites[GR_TLSSUITE_MAX];
+};
+
+static int __attribute__((format(printf, 3, 4)))
+wrong(gr_tlsconf_error *err, gr_tlsopt option, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    err->option = option;
+    (void)vsnprintf(err->why, sizeof err->why, format, args);
+    va_end(args);
+    return GR_ESTATE;
+}
+
+static int is_nomem(int error)
+{
+    /* A sum of two codes: the higher one is of the module that was asked, the lower one tells. */
+    int low = error < 0 ? -(-error & 0x7f) : 0;
+    return error == MBEDTLS_ERR_X509_ALLOC_FAILED || error == MBEDTLS_ERR_PK_ALLOC_FAILED ||
+           error == MBEDTLS_ERR_PEM_ALLOC_FAILED || low == MBEDTLS_ERR_ASN1_ALLOC_FAILED;
+}
+
+/*
+ * The parsers of mbedTLS want a zero behind PEM, inside of the length. Returns a copy with one, to
+ * be freed with its *size.
+ */
+static uint8_t *with_zero(const gr_mem *mem, gr_str s, size_t *size)
+{
+    uint8_t *copy = gr_alloc(mem, s.size + 1);
+    if (!copy)
+        return NULL;
+    if (s.size)
+        memcpy(copy, s.data, s.size);
+    copy[s.size] = 0;
+    *size = s.size + 1;
+    return copy;
+}
+
+static void wipe(const gr_mem *mem, uint8_t *copy, size_t size)
+{
+    mbedtls_platform_zeroize(copy, size);
+    gr_free(mem, copy);
+}
+
+static int is_pem(gr_str s)
+{
+    static const char begin[] = "-----BEGIN ";
+    for (size_t i = 0; i + sizeof begin - 1 <= s.size; i++)
+        if (memcmp(s.data + i, begin, sizeof begin - 1) == 0)
+            return 1;
+    return 0;
+}
+
+typedef int (*parser)(void *to, const unsigned char *data, size_t size);
+
+static int parse_crt(void *to, const unsigned char *data, size_t size)
+{
+    return mbedtls_x509_crt_parse(to, data, size);
+}
+
+static int parse_crl(void *to, const unsigned char *data, size_t size)
+{
+    return mbedtls_x509_crl_parse(to, data, size);
+}
+
+static int parse_dh(void *to, const unsigned char *data, size_t size)
+{
+    return mbedtls_dhm_parse_dhm(to, data, size);
+}
+
+/* GR_OK and what the library says: 0, its error, or how many certificates it could not read. */
+static int parse(const gr_mem *mem, gr_str s, parser how, void *to, int *error)
+{
+    size_t size;
+    uint8_t *copy = with_zero(mem, s, &size);
+    if (!copy)
+        return GR_ENOMEM;
+    *error = how(to, copy, is_pem(s) ? size : s.size);
+    wipe(mem, copy, size);
+    return is_nomem(*error) ? GR_ENOMEM : GR_OK;
+}
+
+static int print_date(char *out, size_t room, const mbedtls_x509_time *t)
+{
+    return snprintf(out, room, "%04d-%02d-%02d %02d:%02d:%02d UTC", t->year, t->mon, t->day,
+                    t->hour, t->min, t->sec);
+}
+
+static int check_dates(gr_tlsopt option, const mbedtls_x509_crt *crt, gr_tlsconf_error *err)
+{
+    char date[64];
+    if (mbedtls_x509_time_is_past(&crt->valid_to)) {
+        print_date(date, sizeof date, &crt->valid_to);
+        return wrong(err, option, "expired on %s", date);
+    }
+    if (mbedtls_x509_time_is_future(&crt->valid_from)) {
+        print_date(date, sizeof date, &crt->valid_from);
+        return wrong(err, option, "not valid before %s", date);
+    }
+    return GR_OK;
+}
+
+/* ---- keys that threads share ---- */
+
+/* Uses the curve of a public key; whether the signature is one does not matter. */
+static void warm_public(mbedtls_pk_context *pk)
+{
+    static const uint8_t hash[32] = {1};
+    static const uint8_t signature[] = {0x30, 0x06, 0x02, 0x01, 0x05, 0x02, 0x01, 0x07};
+    if (mbedtls_pk_can_do(pk, MBEDTLS_PK_ECDSA))
+        (void)mbedtls_pk_verify(pk, MBEDTLS_MD_SHA256, hash, sizeof hash, signature,
+                                sizeof signature);
+}
+
+static void warm_chain(mbedtls_x509_crt *crt)
+{
+    for (; crt && crt->raw.p; crt = crt->next)
+        warm_public(&crt->pk);
+}
+
+static int warm_private(gr_tlsconf *c)
+{
+    static const uint8_t hash[32] = {1};
+    uint8_t signature[MBEDTLS_PK_SIGNATURE_MAX_SIZE];
+    size_t size;
+    return gr_mbedtls_sign(&c->key, hash, signature, sizeof signature, &size, &c->rng);
+}
+
+/* ---- files ---- */
+
+static int load_cert(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
+{
+    int error;
+    int rc = parse(c->mem, o->cert, parse_crt, &c->own, &error);
+    if (rc != GR_OK)
+        return rc;
+    if (error > 0)
+        return wrong(err, GR_TLSOPT_CERTFILE, "%d of its certificates cannot be read", error);
+    if (error < 0)
+        return wrong(err, GR_TLSOPT_CERTFILE, "no certificate can be read (mbedTLS: -0x%04x)",
+                     (unsigned)-error);
+    for (const mbedtls_x509_crt *crt = &c->own; crt; crt = crt->next) {
+        rc = check_dates(GR_TLSOPT_CERTFILE, crt, err);
+        if (rc != GR_OK)
+            return rc;
+    }
+    return gr_mbedtls_sha256(c->own.raw.p, c->own.raw.len, c->own_hash) == 0 ? GR_OK : GR_ECRYPTO;
+}
+
+static int key_error(int error, const gr_tlsconf_options *o, gr_tlsconf_error *err)
+{
+    switch (error) {
+    case MBEDTLS_ERR_PK_PASSWORD_REQUIRED:
+        return wrong(err, GR_TLSOPT_KEYFILE, "it is encrypted: the option password is needed");
+    case MBEDTLS_ERR_PK_PASSWORD_MISMATCH:
+        return wrong(err, GR_TLSOPT_PASSWORD, "it does not open the key");
+    case MBEDTLS_ERR_PK_UNKNOWN_PK_ALG:
+        return wrong(err, GR_TLSOPT_KEYFILE, "neither an RSA key nor one of an elliptic curve");
+    default:
+        return wrong(err, GR_TLSOPT_KEYFILE, "no%s key can be read (mbedTLS: -0x%04x)",
+                     o->password.size ? " encrypted" : "", (unsigned)-error);
+    }
+}
+
+static int load_key(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
+{
+    size_t size;
+    uint8_t *copy = with_zero(c->mem, o->key, &size);
+    if (!copy)
+        return GR_ENOMEM;
+    int error =
+        gr_mbedtls_parse_key(&c->key, copy, is_pem(o->key) ? size : o->key.size,
+                             o->password.size ? o->password.data : NULL, o->password.size, &c->rng);
+    wipe(c->mem, copy, size);
+    if (is_nomem(error))
+        return GR_ENOMEM;
+    if (error != 0)
+        return key_error(error, o, err);
+    if (gr_mbedtls_check_pair(&c->own.pk, &c->key, &c->rng) != 0)
+        return wrong(err, GR_TLSOPT_KEYFILE, "it is not the key of the certificate in certfile");
+    if (warm_private(c) != 0)
+        return wrong(err, GR_TLSOPT_KEYFILE, "it cannot sign");
+    return GR_OK;
+}
+
+/* At least one CA must be good; a bundle may well hold old ones beside it. */
+static int load_ca(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
+{
+    int error;
+    int rc = parse(c->mem, o->ca, parse_crt, &c->ca, &error);
+    if (rc != GR_OK)
+        return rc;
+    if (error != 0)
+        return error > 0 ? wrong(err, GR_TLSOPT_CACERTFILE, "%d of its certificates cannot be read",
+                                 error)
+                         : wrong(err, GR_TLSOPT_CACERTFILE,
+                                 "no certificate can be read (mbedTLS: -0x%04x)", (unsigned)-error);
+    rc = GR_ESTATE;
+    for (const mbedtls_x509_crt *crt = &c->ca; crt && rc != GR_OK; crt = crt->next)
+        rc = check_dates(GR_TLSOPT_CACERTFILE, crt, err);
+    if (rc == GR_OK)
+        warm_chain(&c->ca);
+    return rc;
+}
+
+static int load_dh(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
+{
+    int error;
+    int rc = parse(c->mem, o->dh, parse_dh, &c->dh, &error);
+    if (rc != GR_OK)
+        return rc;
+    if (error != 0)
+        return wrong(err, GR_TLSOPT_DHFILE, "no DH parameters can be read (mbedTLS: -0x%04x)",
+                     (unsigned)-error);
+    size_t bits = gr_mbedtls_dh_bits(&c->dh);
+    if (bits < DH_BITS_MIN)
+        return wrong(err, GR_TLSOPT_DHFILE, "its prime has %zu bits, %u are needed", bits,
+                     DH_BITS_MIN);
+    c->dhe = 1;
+    return GR_OK;
+}
+
+static int load_crl(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
+{
+    int error;
+    char date[64];
+    int rc = parse(c->mem, o->crl, parse_crl, &c->crl, &error);
+    if (rc != GR_OK)
+        return rc;
+    if (error != 0)
+        return wrong(err, GR_TLSOPT_CRLFILE, "no revocation list can be read (mbedTLS: -0x%04x)",
+                     (unsigned)-error);
+    for (const mbedtls_x509_crl *crl = &c->crl; crl; crl = crl->next)
+        if (crl->next_update.year && mbedtls_x509_time_is_past(&crl->next_update)) {
+            print_date(date, sizeof date, &crl->next_update);
+            return wrong(err, GR_TLSOPT_CRLFILE, "expired on %s", date);
+        }
+    return GR_OK;
+}
+
+static int load_files(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
+{
+    int rc = load_cert(c, o, err);
+    if (rc == GR_OK)
+        rc = load_key(c, o, err);
+    if (rc == GR_OK && o->ca.size)
+        rc = load_ca(c, o, err);
+    if (rc == GR_OK && o->dh.size)
+        rc = load_dh(c, o, err);
+    if (rc == GR_OK && o->crl.size)
+        rc = load_crl(c, o, err);
+    return rc;
+}
+
+/* ---- the rest ---- */
+
+static int choose_suites(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
+{
+    gr_str bad;
+    gr_tlssuite_default(c->dhe, c->suites);
+    if (o->ciphers.size && gr_tlssuite_parse(o->ciphers, c->suites, &bad) != GR_OK)
+        return wrong(
+            err, GR_TLSOPT_CIPHERS,
+            "'%.*s' is none of the suites with forward secrecy and authenticated encryption",
+            (int)(bad.size < 64 ? bad.size : 64), (const char *)bad.data);
+    mbedtls_ssl_conf_ciphersuites(&c->ssl, c->suites);
+    return GR_OK;
+}
+
+static int choose_versions(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
+{
+    if (!o->min_version && !o->max_version) {
+        gr_mbedtls_versions(&c->ssl, 12, GR_TLS_VERSION_MAX);
+        return GR_OK;
+    }
+    if (o->min_version < 12 || o->min_version > o->max_version ||
+        o->max_version > GR_TLS_VERSION_MAX)
+        return wrong(err, GR_TLSOPT_VERSIONS, "with mbedTLS %s it can be %s",
+                     MBEDTLS_VERSION_STRING,
+                     GR_TLS_VERSION_MAX == 12 ? "tlsv1.2 only" : "tlsv1.2 and tlsv1.3");
+    gr_mbedtls_versions(&c->ssl, o->min_version, o->max_version);
+    return GR_OK;
+}
+
+static int set_tickets(gr_tlsconf *c, int on)
+{
+    mbedtls_ssl_conf_session_tickets(&c->ssl, on ? MBEDTLS_SSL_SESSION_TICKETS_ENABLED
+                                                 : MBEDTLS_SSL_SESSION_TICKETS_DISABLED);
+    gr_mbedtls_no_tickets_13(&c->ssl);
+    if (!on)
+        return GR_OK;
+    if (c->role == GR_CLIENT)
+        return gr_tlscache_new(&c->cache, c->mem);
+    if (mbedtls_ssl_ticket_setup(&c->tickets, mbedtls_ctr_drbg_random, &c->rng,
+                                 MBEDTLS_CIPHER_AES_256_GCM, TICKET_LIFETIME) != 0)
+        return GR_ECRYPTO;
+    mbedtls_ssl_conf_session_tickets_cb(&c->ssl, mbedtls_ssl_ticket_write, mbedtls_ssl_ticket_parse,
+                                        &c->tickets);
+    return GR_OK;
+}
+
+/* A server that does not insist still has the library look at the certificate of who has one. */
+static int auth_mode(const gr_tlsconf_options *o)
+{
+    if (!o->verify)
+        return MBEDTLS_SSL_VERIFY_NONE;
+    return o->role == GR_CLIENT || o->need_cert ? MBEDTLS_SSL_VERIFY_REQUIRED
+                                                : MBEDTLS_SSL_VERIFY_OPTIONAL;
+}
+
+static int configure(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
+{
+    if (mbedtls_ssl_config_defaults(
+            &c->ssl, o->role == GR_CLIENT ? MBEDTLS_SSL_IS_CLIENT : MBEDTLS_SSL_IS_SERVER,
+            MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT) != 0)
+        return GR_ENOMEM;
+    mbedtls_ssl_conf_rng(&c->ssl, mbedtls_ctr_drbg_random, &c->rng);
+    mbedtls_ssl_conf_authmode(&c->ssl, auth_mode(o));
+    mbedtls_ssl_conf_renegotiation(&c->ssl, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
+    mbedtls_ssl_conf_dhm_min_bitlen(&c->ssl, DH_BITS_MIN);
+    gr_mbedtls_groups(&c->ssl);
+    gr_mbedtls_sig_algs(&c->ssl);
+    if (o->ca.size)
+        mbedtls_ssl_conf_ca_chain(&c->ssl, &c->ca, o->crl.size ? &c->crl : NULL);
+    if (mbedtls_ssl_conf_own_cert(&c->ssl, &c->own, &c->key) != 0)
+        return GR_ENOMEM;
+    if (c->dhe && o->role == GR_SERVER && mbedtls_ssl_conf_dh_param_ctx(&c->ssl, &c->dh) != 0)
+        return GR_ENOMEM;
+    int rc = choose_suites(c, o, err);
+    if (rc == GR_OK)
+        rc = choose_versions(c, o, err);
+    return rc == GR_OK ? set_tickets(c, o->tickets) : rc;
+}
+
+static int start_random(gr_tlsconf *c)
+{
+    if (gr_mbedtls_start() != 0)
+        return GR_ECRYPTO;
+    return mbedtls_ctr_drbg_seed(&c->rng, mbedtls_entropy_func, &c->entropy, seed_label,
+                                 sizeof seed_label - 1) == 0
+               ? GR_OK
+               : GR_ECRYPTO;
+}
+
+static int check_given(const gr_tlsconf_options *o, gr_tlsconf_error *err)
+{
+    if (!o->cert.size)
+        return wrong(err, GR_TLSOPT_CERTFILE, "it is empty");
+    if (!o->key.size)
+        return wrong(err, GR_TLSOPT_KEYFILE, "it is empty");
+    if (o->verify && !o->ca.size)
+        return wrong(err, GR_TLSOPT_CACERTFILE, "it is empty");
+    return GR_OK;
+}
+
+static void init_all(gr_tlsconf *c)
+{
+    mbedtls_entropy_init(&c->entropy);
+    mbedtls_ctr_drbg_init(&c->rng);
+    mbedtls_x509_crt_init(&c->own);
+    mbedtls_pk_init(&c->key);
+    mbedtls_x509_crt_init(&c->ca);
+    mbedtls_x509_crl_init(&c->crl);
+    mbedtls_dhm_init(&c->dh);
+    mbedtls_ssl_ticket_init(&c->tickets);
+    mbedtls_ssl_config_init(&c->ssl);
+}
+
+static void free_all(gr_tlsconf *c)
+{
+    gr_tlscache_free(c->cache);
+    mbedtls_ssl_config_free(&c->ssl);
+    mbedtls_ssl_ticket_free(&c->tickets);
+    mbedtls_dhm_free(&c->dh);
+    mbedtls_x509_crl_free(&c->crl);
+    mbedtls_x509_crt_free(&c->ca);
+    mbedtls_pk_free(&c->key);
+    mbedtls_x509_crt_free(&c->own);
+    mbedtls_ctr_drbg_free(&c->rng);
+    mbedtls_entropy_free(&c->entropy);
+}
+
+int gr_tlsconf_new(gr_tlsconf **out, const gr_mem *mem, const gr_tlsconf_options *o,
+                   gr_tlsconf_error *err)
+{
+    *out = NULL;
+    memset(err, 0, sizeof *err);
+    int rc = check_given(o, err);
+    if (rc != GR_OK)
+        return rc;
+    gr_tlsconf *c = gr_alloc(mem, sizeof *c);
+    if (!c)
+        return GR_ENOMEM;
+    memset(c, 0, sizeof *c);
+    c->mem = mem;
+    c->role = o->role;
+    c->verify = o->verify;
+    c->depth = o->depth;
+    atomic_init(&c->refs, 1);
+    init_all(c);
+    rc = start_random(c);
+    if (rc == GR_OK)
+        rc = load_files(c, o, err);
+    if (rc == GR_OK)
+        rc = configure(c, o, err);
+    if (rc != GR_OK) {
+        gr_tlsconf_unref(c);
+        return rc;
+    }
+    *out = c;
+    return GR_OK;
+}
+
+void gr_tlsconf_ref(gr_tlsconf *c)
+{
+    atomic_fetch_add(&c->refs, 1);
+}
+
+void gr_tlsconf_unref(gr_tlsconf *c)
+{
+    if (!c || atomic_fetch_sub(&c->refs, 1) != 1)
+        return;
+    const gr_mem *mem = c->mem;
+    free_all(c);
+    mbedtls_platform_zeroize(c, sizeof *c);
+    gr_free(mem, c);
+}
+
+const mbedtls_ssl_config *gr_tlsconf_ssl(const gr_tlsconf *c)
+{
+    return &c->ssl;
+}
+
+gr_role gr_tlsconf_role(const gr_tlsconf *c)
+{
+    return c->role;
+}
+
+int gr_tlsconf_verifies(const gr_tlsconf *c)
+{
+    return c->verify;
+}
+
+unsigned gr_tlsconf_depth(const gr_tlsconf *c)
+{
+    return c->depth;
+}
+
+gr_tlscache *gr_tlsconf_cache(const gr_tlsconf *c)
+{
+    return c->cache;
+}
+
+const uint8_t *gr_tlsconf_own_hash(const gr_tlsconf *c)
+{
+    return c->own_hash;
+}
+
+int gr_tlsconf_is_for(const gr_tlsconf *c, gr_str node)
+{
+    return gr_tlsname_matches(&c->own, node);
+}

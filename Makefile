@@ -9,7 +9,9 @@ CLANG_FORMAT ?= clang-format
 
 BUILD_PACKAGES := gcc libc6-dev erlang-base erlang-dev erlang-crypto rebar3 libmbedtls-dev zlib1g-dev
 TEST_PACKAGES := erlang-common-test erlang-dialyzer erlang-tools erlang-proper-dev libcmocka-dev \
-	clang-format iproute2
+	clang-format iproute2 openssl testssl.sh
+CERTS_PACKAGES := openssl
+BENCH_PACKAGES := $(BUILD_PACKAGES) $(CERTS_PACKAGES) erlang-ssl erlang-public-key erlang-asn1
 
 C_FILES = $(shell find . -path ./_build -prune -o -name '*.[ch]' -print)
 
@@ -18,9 +20,11 @@ all:
 
 deps: PACKAGES := $(BUILD_PACKAGES) $(TEST_PACKAGES)
 deps-build: PACKAGES := $(BUILD_PACKAGES)
+deps-certs: PACKAGES := $(CERTS_PACKAGES)
+deps-bench: PACKAGES := $(BENCH_PACKAGES)
 
 # Without dpkg this is no Debian, and the compilers will say what they miss.
-deps deps-build:
+deps deps-build deps-certs deps-bench:
 	@command -v dpkg-query >/dev/null || exit 0; \
 	installed=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(PACKAGES) 2>/dev/null); \
 	missing=$$(for package in $(PACKAGES); do \
@@ -57,7 +61,7 @@ dialyzer:
 demo: deps-build all
 	escript examples/demo.escript
 
-bench: deps-build all
+bench: deps-bench all
 	bench/run $(BENCH_ARGS)
 
 shell-master: NODE := master
@@ -67,6 +71,13 @@ shell-master shell-slave: deps-build all
 	erl -name $(NODE)@127.0.0.1 -setcookie gen_rpc -config examples/$(NODE) \
 		-pa $(CURDIR)/_build/default/lib/gen_rpc/ebin \
 		-eval '{ok, _} = application:ensure_all_started(gen_rpc).'
+
+# A certificate for each node: make certs NODES="a@10.0.0.1 b@10.0.0.2" DIR=certs
+certs: DIR := certs
+certs: deps-certs
+	@test -n "$(NODES)" || { \
+		echo 'certs: NODES is empty; for example: make certs NODES="a@10.0.0.1 b@10.0.0.2"' >&2; exit 1; }
+	@examples/make-certs "$(DIR)" $(NODES)
 
 format:
 	$(CLANG_FORMAT) -i $(C_FILES)
@@ -82,7 +93,7 @@ clean:
 distclean: clean
 	rm -rf _build doc ebin rebar.lock rebar3.crashdump erl_crash.dump
 
-.PHONY: all deps deps-build test unit-c ct xref dialyzer demo bench shell-master shell-slave format format-check \
-	clean distclean
+.PHONY: all deps deps-build deps-certs deps-bench test unit-c ct xref dialyzer demo bench shell-master shell-slave \
+	certs format format-check clean distclean
 # Prerequisites such as `deps-build all` depend on their order.
 .NOTPARALLEL:

@@ -28,12 +28,12 @@ typedef struct conn_config {
     gr_str sni;
 } conn_config;
 
-static int read_config(const drv_conn *c, const uint8_t *buf, size_t size, conn_config *out)
+static int read_config(gr_role role, const uint8_t *buf, size_t size, conn_config *out)
 {
     drv_args a = drv_args_of(buf, size);
     gr_session_config *s = &out->session;
     memset(out, 0, sizeof *out);
-    s->auth.role = c->server ? GR_SERVER : GR_CLIENT;
+    s->auth.role = role;
     s->auth_timeout = drv_args_time(&a);
     s->send_timeout = drv_args_time(&a);
     s->keepalive_interval = drv_args_time(&a);
@@ -50,6 +50,15 @@ static int read_config(const drv_conn *c, const uint8_t *buf, size_t size, conn_
     out->sni = drv_args_str(&a);
     s->now = drv_now();
     return drv_args_done(&a) ? GR_OK : GR_ESTATE;
+}
+
+/* Takes a reference to the TLS configuration that is asked for, if any. */
+static int find_tls(drv_conn *c, const conn_config *cfg)
+{
+    if (!cfg->tls)
+        return GR_OK;
+    c->tlsconf = drv_tls_find(cfg->tls, cfg->session.auth.role);
+    return c->tlsconf ? GR_OK : GR_ESTATE;
 }
 
 static void forget_config(drv_conn *c)
@@ -114,31 +123,34 @@ static int secure(drv_conn *c, const conn_config *cfg)
 {
     const gr_session_config *s = &cfg->session;
     c->deadline = s->auth_timeout == GR_FOREVER ? GR_FOREVER : s->now + s->auth_timeout;
-    return drv_tlsio_begin(c, cfg->tls, s->auth.target, cfg->sni);
+    return drv_tlsio_begin(c, s->auth.target, cfg->sni);
 }
 
-int drv_conn_begin(drv_conn *c, const uint8_t *buf, size_t size)
+static int begin(drv_conn *c, conn_config *cfg)
+{
+    if (drv_sock_tune(c->fd, &cfg->keepalive) < 0)
+        return GR_EEOF; /* the kernel refuses options of a socket whose peer is gone */
+    return c->tlsconf ? secure(c, cfg) : open_session(c, cfg);
+}
+
+static int read_kept(const drv_conn *c, conn_config *cfg)
+{
+    return read_config(c->server ? GR_SERVER : GR_CLIENT, c->config, c->config_size, cfg);
+}
+
+int drv_conn_connected(drv_conn *c)
 {
     conn_config cfg;
-    int rc = read_config(c, buf, size, &cfg);
-    if (rc != GR_OK)
-        return rc;
-    if (drv_sock_tune(c->fd, &cfg.keepalive) < 0)
-        return GR_EEOF; /* the kernel refuses options of a socket whose peer is gone */
-    if (!cfg.tls)
-        return open_session(c, &cfg);
-    if (buf != c->config)
-        rc = keep_config(c, buf, size);
-    return rc == GR_OK ? secure(c, &cfg) : rc;
+    int rc = read_kept(c, &cfg);
+    return rc == GR_OK ? begin(c, &cfg) : rc;
 }
 
 int drv_conn_open(drv_conn *c)
 {
     conn_config cfg;
-    int rc = read_config(c, c->config, c->config_size, &cfg);
-    if (rc != GR_OK)
-        return rc;
-    rc = open_session(c, &cfg);
+    int rc = read_kept(c, &cfg);
+    if (rc == GR_OK)
+        rc = open_session(c, &cfg);
     if (rc == GR_OK)
         drv_io_settle(c);
     return rc;
@@ -231,6 +243,7 @@ void drv_conn_stop(drv_conn *c)
         drv_tlsio_last_words(c, 1);
     close_socket(c);
     drv_tlsio_free(c);
+    gr_tlsconf_unref(c->tlsconf);
     while (drv_conn_drain(c, SIZE_MAX))
         ;
     gr_session_free(c->session);
@@ -244,15 +257,18 @@ ErlDrvSSizeT drv_conn_connect(drv_port *p, const char *buf, size_t size, drv_res
 {
     drv_args a = drv_args_of(buf, size);
     drv_addr addr;
+    conn_config cfg;
     socklen_t addr_size = drv_args_addr(&a, &addr);
     uint64_t timeout = drv_args_time(&a);
-    if (a.short_of || !addr_size || p->kind != DRV_KIND_NEW)
+    size_t left = (size_t)(a.end - a.at);
+    if (a.short_of || !addr_size || p->kind != DRV_KIND_NEW ||
+        read_config(GR_CLIENT, a.at, left, &cfg) != GR_OK)
         return -1;
     drv_conn *c = conn_new(p, -1);
-    if (!c)
+    if (!c || keep_config(c, a.at, left) != GR_OK)
         return drv_result_name(r, "enomem");
-    if (keep_config(c, a.at, (size_t)(a.end - a.at)) != GR_OK)
-        return drv_result_name(r, "enomem");
+    if (find_tls(c, &cfg) != GR_OK)
+        return drv_result_name(r, "no_such_tls_configuration");
     int fd = drv_sock_connect(&addr, addr_size);
     if (fd < 0)
         return drv_result_name(r, erl_errno_id(-fd));
@@ -266,11 +282,14 @@ ErlDrvSSizeT drv_conn_connect(drv_port *p, const char *buf, size_t size, drv_res
 
 static ErlDrvSSizeT do_handshake(drv_conn *c, const char *buf, size_t size)
 {
-    if (c->state != DRV_CONN_ACCEPTED)
+    conn_config cfg;
+    if (c->state != DRV_CONN_ACCEPTED ||
+        read_config(GR_SERVER, (const uint8_t *)buf, size, &cfg) != GR_OK ||
+        find_tls(c, &cfg) != GR_OK)
         return -1;
-    int rc = drv_conn_begin(c, (const uint8_t *)buf, size);
-    if (rc == GR_ESTATE)
-        return -1;
+    int rc = c->tlsconf ? keep_config(c, buf, size) : GR_OK;
+    if (rc == GR_OK)
+        rc = begin(c, &cfg);
     if (rc != GR_OK)
         drv_conn_fail(c, rc);
     else

@@ -25,6 +25,7 @@ struct drv_conn {
     drv_conn_state state;
     int fd;                   /* -1 when down */
     gr_session *session;      /* NULL while connecting and until the handshake starts */
+    gr_tlsconf *tlsconf;      /* a reference; NULL: plain TCP */
     gr_tls *tls;              /* NULL: plain TCP, or a thread of the pool has it */
     drv_handshake *handshake; /* that has it; NULL: none */
     drv_quota *quota;         /* of the listener; NULL on the connecting side */
@@ -47,10 +48,10 @@ struct drv_conn {
 };
 
 /*
- * On a connected socket: starts the session, or TLS and then, by drv_conn_open, the session. 0, or a
- * code of the core. The configuration may be c->config.
+ * The socket is connected: starts the session, or TLS and then, by drv_conn_open, the session. 0, or
+ * a code of the core.
  */
-int drv_conn_begin(drv_conn *c, const uint8_t *config, size_t size);
+int drv_conn_connected(drv_conn *c);
 int drv_conn_open(drv_conn *c);
 
 /* Ends it: closes the socket, tells the owner. Who waits is answered by DRAIN or stop. */

@@ -391,7 +391,7 @@ void drv_conn_writable(drv_conn *c)
             drv_conn_down(c, drv_reason_errno(-rc));
             return;
         }
-        rc = drv_conn_begin(c, c->config, c->config_size);
+        rc = drv_conn_connected(c);
         if (rc != GR_OK) {
             drv_conn_fail(c, rc);
             return;

@@ -62,12 +62,12 @@ void drv_tls_unload(drv_tlsconf *c)
     driver_free(c);
 }
 
-gr_tlsconf *drv_tls_find(uint64_t number)
+gr_tlsconf *drv_tls_find(uint64_t number, gr_role role)
 {
     gr_tlsconf *conf = NULL;
     erl_drv_mutex_lock(confs.lock);
     for (drv_tlsconf *c = confs.first; c && !conf; c = c->next)
-        if (c->number == number)
+        if (c->number == number && gr_tlsconf_role(c->conf) == role)
             conf = c->conf;
     if (conf)
         gr_tlsconf_ref(conf);

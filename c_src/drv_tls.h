@@ -17,8 +17,8 @@ void drv_tls_finish(void);
 ErlDrvSSizeT drv_tls_load(drv_port *p, const char *buf, size_t size, drv_result *r);
 void drv_tls_unload(drv_tlsconf *conf);
 
-/* Returns a reference to the configuration of that number, or NULL. */
-gr_tlsconf *drv_tls_find(uint64_t number);
+/* Returns a reference to the configuration of that number, or NULL if there is none for the role. */
+gr_tlsconf *drv_tls_find(uint64_t number, gr_role role);
 
 /* One step of a handshake that is or was on a thread of the pool. */
 typedef struct drv_handshake drv_handshake;

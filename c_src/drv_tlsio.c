@@ -79,13 +79,9 @@ static int hand_over(drv_conn *c)
     return GR_OK;
 }
 
-int drv_tlsio_begin(drv_conn *c, uint64_t number, gr_str target, gr_str sni)
+int drv_tlsio_begin(drv_conn *c, gr_str target, gr_str sni)
 {
-    gr_tlsconf *conf = drv_tls_find(number);
-    if (!conf)
-        return GR_ESTATE;
-    int rc = gr_tls_new(&c->tls, &drv_mem, &drv_blobs, conf, target, sni);
-    gr_tlsconf_unref(conf);
+    int rc = gr_tls_new(&c->tls, &drv_mem, &drv_blobs, c->tlsconf, target, sni);
     if (rc != GR_OK)
         return rc;
     c->state = DRV_CONN_SECURING;

@@ -9,7 +9,7 @@
 #include "drv_conn_impl.h"
 
 /* Begins the handshake of a connected socket. 0, or a code of the core. */
-int drv_tlsio_begin(drv_conn *c, uint64_t conf, gr_str target, gr_str sni);
+int drv_tlsio_begin(drv_conn *c, gr_str target, gr_str sni);
 
 /* Events while it is going on; it ends in drv_conn_open or drv_conn_fail. */
 void drv_tlsio_readable(drv_conn *c);

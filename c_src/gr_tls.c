@@ -276,6 +276,14 @@ static int finish(gr_tls *t)
     return rc == GR_OK ? rc : fail(t, rc);
 }
 
+/* The library does not send an alert with every failure, but a peer should not have to guess. */
+static int refuse(gr_tls *t, int rc)
+{
+    if (!t->alerts && !GR_IS_ALERT(rc) && rc != GR_ETLS_CLOSED)
+        say_why(t, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
+    return fail(t, rc);
+}
+
 int gr_tls_handshake(gr_tls *t)
 {
     if (t->failed != GR_OK)
@@ -290,7 +298,7 @@ int gr_tls_handshake(gr_tls *t)
         if (error == MBEDTLS_ERR_SSL_WANT_READ)
             return GR_NONE;
         if (error != 0)
-            return fail(t, gr_tlserror_of_handshake(&t->ssl, error, t->flags));
+            return refuse(t, gr_tlserror_of_handshake(&t->ssl, error, t->flags));
     }
     return finish(t);
 }

@@ -25,6 +25,7 @@
 #include <mbedtls/error.h>
 #include <mbedtls/pem.h>
 #include <mbedtls/pk.h>
+#include <mbedtls/pkcs5.h>
 #include <mbedtls/platform_util.h>
 #include <mbedtls/sha256.h>
 #include <mbedtls/ssl.h>
@@ -87,6 +88,14 @@ static inline int gr_mbedtls_sign(mbedtls_pk_context *pk, const uint8_t hash[32]
 {
     return mbedtls_pk_sign(pk, MBEDTLS_MD_SHA256, hash, 32, sig, room, size,
                            mbedtls_ctr_drbg_random, rng);
+}
+
+static inline int gr_mbedtls_pbkdf2(mbedtls_md_type_t md, const uint8_t *password,
+                                    size_t password_size, const uint8_t *salt, size_t salt_size,
+                                    unsigned iterations, uint8_t *key, size_t key_size)
+{
+    return mbedtls_pkcs5_pbkdf2_hmac_ext(md, password, password_size, salt, salt_size, iterations,
+                                         (uint32_t)key_size, key);
 }
 
 static inline size_t gr_mbedtls_dh_bits(const mbedtls_dhm_context *dh)
@@ -186,6 +195,20 @@ static inline int gr_mbedtls_sign(mbedtls_pk_context *pk, const uint8_t hash[32]
     (void)room;
     return mbedtls_pk_sign(pk, MBEDTLS_MD_SHA256, hash, 32, sig, size, mbedtls_ctr_drbg_random,
                            rng);
+}
+
+static inline int gr_mbedtls_pbkdf2(mbedtls_md_type_t md, const uint8_t *password,
+                                    size_t password_size, const uint8_t *salt, size_t salt_size,
+                                    unsigned iterations, uint8_t *key, size_t key_size)
+{
+    mbedtls_md_context_t ctx;
+    mbedtls_md_init(&ctx);
+    int rc = mbedtls_md_setup(&ctx, mbedtls_md_info_from_type(md), 1);
+    if (rc == 0)
+        rc = mbedtls_pkcs5_pbkdf2_hmac(&ctx, password, password_size, salt, salt_size, iterations,
+                                       (uint32_t)key_size, key);
+    mbedtls_md_free(&ctx);
+    return rc;
 }
 
 static inline size_t gr_mbedtls_dh_bits(const mbedtls_dhm_context *dh)

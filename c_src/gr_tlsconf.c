@@ -6,11 +6,13 @@
  */
 #include "gr_tlsconf.h"
 
+#include <mbedtls/oid.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "gr_tlskey.h"
 #include "gr_tlsname.h"
 #include "gr_tlssuite.h"
 
@@ -62,37 +64,6 @@ static int is_nomem(int error)
            error == MBEDTLS_ERR_PEM_ALLOC_FAILED || low == MBEDTLS_ERR_ASN1_ALLOC_FAILED;
 }
 
-/*
- * The parsers of mbedTLS want a zero behind PEM, inside of the length. Returns a copy with one, to
- * be freed with its *size.
- */
-static uint8_t *with_zero(const gr_mem *mem, gr_str s, size_t *size)
-{
-    uint8_t *copy = gr_alloc(mem, s.size + 1);
-    if (!copy)
-        return NULL;
-    if (s.size)
-        memcpy(copy, s.data, s.size);
-    copy[s.size] = 0;
-    *size = s.size + 1;
-    return copy;
-}
-
-static void wipe(const gr_mem *mem, uint8_t *copy, size_t size)
-{
-    mbedtls_platform_zeroize(copy, size);
-    gr_free(mem, copy);
-}
-
-static int is_pem(gr_str s)
-{
-    static const char begin[] = "-----BEGIN ";
-    for (size_t i = 0; i + sizeof begin - 1 <= s.size; i++)
-        if (memcmp(s.data + i, begin, sizeof begin - 1) == 0)
-            return 1;
-    return 0;
-}
-
 typedef int (*parser)(void *to, const unsigned char *data, size_t size);
 
 static int parse_crt(void *to, const unsigned char *data, size_t size)
@@ -114,11 +85,11 @@ static int parse_dh(void *to, const unsigned char *data, size_t size)
 static int parse(const gr_mem *mem, gr_str s, parser how, void *to, int *error)
 {
     size_t size;
-    uint8_t *copy = with_zero(mem, s, &size);
+    uint8_t *copy = gr_tlskey_copy(mem, s, &size);
     if (!copy)
         return GR_ENOMEM;
-    *error = how(to, copy, is_pem(s) ? size : s.size);
-    wipe(mem, copy, size);
+    *error = how(to, copy, size);
+    gr_tlskey_wipe(mem, copy, size);
     return is_nomem(*error) ? GR_ENOMEM : GR_OK;
 }
 
@@ -170,6 +141,19 @@ static int warm_private(gr_tlsconf *c)
 
 /* ---- files ---- */
 
+/* A certificate for another use would be refused by every peer, and each would say it differently. */
+static int check_usage(const gr_tlsconf *c, gr_tlsconf_error *err)
+{
+    const char *use = c->role == GR_CLIENT ? MBEDTLS_OID_CLIENT_AUTH : MBEDTLS_OID_SERVER_AUTH;
+    size_t size = MBEDTLS_OID_SIZE(MBEDTLS_OID_SERVER_AUTH); /* of both */
+    if (mbedtls_x509_crt_check_key_usage(&c->own, MBEDTLS_X509_KU_DIGITAL_SIGNATURE) != 0)
+        return wrong(err, GR_TLSOPT_CERTFILE, "its key usage has no digitalSignature");
+    if (mbedtls_x509_crt_check_extended_key_usage(&c->own, use, size) != 0)
+        return wrong(err, GR_TLSOPT_CERTFILE, "its extended key usage has no %s",
+                     c->role == GR_CLIENT ? "clientAuth" : "serverAuth");
+    return GR_OK;
+}
+
 static int load_cert(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
 {
     int error;
@@ -186,6 +170,9 @@ static int load_cert(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_erro
         if (rc != GR_OK)
             return rc;
     }
+    rc = check_usage(c, err);
+    if (rc != GR_OK)
+        return rc;
     return gr_mbedtls_sha256(c->own.raw.p, c->own.raw.len, c->own_hash) == 0 ? GR_OK : GR_ECRYPTO;
 }
 
@@ -206,14 +193,7 @@ static int key_error(int error, const gr_tlsconf_options *o, gr_tlsconf_error *e
 
 static int load_key(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
 {
-    size_t size;
-    uint8_t *copy = with_zero(c->mem, o->key, &size);
-    if (!copy)
-        return GR_ENOMEM;
-    int error =
-        gr_mbedtls_parse_key(&c->key, copy, is_pem(o->key) ? size : o->key.size,
-                             o->password.size ? o->password.data : NULL, o->password.size, &c->rng);
-    wipe(c->mem, copy, size);
+    int error = gr_tlskey_parse(&c->key, c->mem, o->key, o->password, &c->rng);
     if (is_nomem(error))
         return GR_ENOMEM;
     if (error != 0)

@@ -53,11 +53,17 @@ static const suite suites[] = {
 
 _Static_assert(SUITES < GR_TLSSUITE_MAX, "a list of all of them must end with a zero");
 
+/* Those of TLS 1.3 are none of 2.28's, which would stumble over them in a handshake. */
+static int is_available(const suite *s)
+{
+    return mbedtls_ssl_ciphersuite_from_id(s->id) != NULL;
+}
+
 void gr_tlssuite_default(int with_dhe, int ids[GR_TLSSUITE_MAX])
 {
     size_t n = 0;
     for (size_t i = 0; i < SUITES; i++)
-        if (with_dhe || !suites[i].dhe)
+        if (is_available(&suites[i]) && (with_dhe || !suites[i].dhe))
             ids[n++] = suites[i].id;
     ids[n] = 0;
 }
@@ -70,7 +76,8 @@ static int is_name(gr_str s, const char *name)
 static const suite *find(gr_str name)
 {
     for (size_t i = 0; i < SUITES; i++)
-        if (is_name(name, suites[i].iana) || is_name(name, suites[i].openssl))
+        if (is_available(&suites[i]) &&
+            (is_name(name, suites[i].iana) || is_name(name, suites[i].openssl)))
             return &suites[i];
     return NULL;
 }

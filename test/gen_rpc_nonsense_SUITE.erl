@@ -10,7 +10,8 @@
 -export([garbage_tags/1, every_command_in_every_state/1, damaged_commands/1]).
 
 -import(gen_rpc_test_node, [run/2, wait/1]).
--import(gen_rpc_test_ports, [settings/0, listen/1, make_pair/2, close/1, tag/1, next/0,
+-import(gen_rpc_test_ports, [settings/0, listen/1, make_pair/2, make_tls_pair/2, tls/1,
+                             tls_options/2, close/1, tag/1, next/0,
                              unflushed/0, down/1, forget_messages/0, round_trip/3]).
 
 -define(LOOPBACK, {127, 0, 0, 1}).
@@ -28,7 +29,7 @@
 -define(CALL, 5).
 -define(CAST, 6).
 -define(REPLY, 7).
--define(LAST_COMMAND, 14).
+-define(TLS_LOAD, 15).
 
 suite() ->
     [{timetrap, {seconds, 60}}].
@@ -39,6 +40,7 @@ all() ->
 %% The node is another one than the test's: if the driver brings it down, only a test fails.
 init_per_suite(Config) ->
     Node = gen_rpc_test_node:keep(gen_rpc_test_node:start([{tcp_server_port, false}])),
+    ok = gen_rpc_test_ports:load_tls(Node, proplists:get_value(priv_dir, Config)),
     [{node, Node} | Config].
 
 end_per_suite(Config) ->
@@ -124,7 +126,8 @@ nonsense(Config, Commands) ->
                    ok = send_all(State, Commands(State)),
                    ?assertEqual({State, <<"x">>}, {State, round_trip(Client, Server, <<"x">>)})
                end || State <- [new, listening, connecting, accepted, authenticating,
-                                client, server, closing, down]],
+                                client, server, closing, down, loaded, securing_client,
+                                securing_server, tls_client, tls_server]],
               close([Client, Server, Listener]),
               wait(fun() -> gen_rpc_test_node:local_driver_memory() < Memory + 100000 end)
       end).
@@ -209,6 +212,29 @@ make(closing) ->
     ok = gen_rpc_port:call(Client, 1, infinity, tag(make_ref()), [<<>>]),
     ok = gen_rpc_port:goodbye(Client, ?LONG, always),
     [Client, Server, Listener];
+make(loaded) ->
+    Port = gen_rpc_port:open(),
+    {ok, _, _} = gen_rpc_port:load_tls(Port, tls_options(server, #{})),
+    [Port];
+make(securing_client) ->
+    {Silent, Number} = silence(),
+    Port = gen_rpc_port:open(),
+    ok = gen_rpc_port:connect(Port, {?LOOPBACK, Number}, ?LONG,
+                              maps:merge((settings())#{target => <<"server">>}, tls(client))),
+    wait(fun() -> is_in(securing_client, Port) end),
+    [Port, Silent];
+make(securing_server) ->
+    {Listener, Number} = listen(10),
+    {ok, Silent} = gen_tcp:connect(?LOOPBACK, Number, []),
+    {Listener, accepted, Server, _} = next(),
+    ok = gen_rpc_port:handshake(Server, maps:merge(settings(), tls(server))),
+    [Server, Silent, Listener];
+make(tls_client) ->
+    {Listener, Client, Server} = make_tls_pair(#{}, #{}),
+    [Client, Server, Listener];
+make(tls_server) ->
+    {Listener, Client, Server} = make_tls_pair(#{}, #{}),
+    [Server, Client, Listener];
 make(down) ->
     [Port | Ports] = make(client),
     close(Ports),
@@ -217,27 +243,43 @@ make(down) ->
 
 is_in(new, Port) ->
     erlang:port_info(Port) =/= undefined andalso gen_rpc_port:info(Port) =:= undefined;
-is_in(listening, Port) ->
+is_in(State, Port) when State =:= listening; State =:= loaded ->
     erlang:port_info(Port) =/= undefined;
 is_in(State, Port) ->
     case {State, gen_rpc_port:info(Port)} of
         {_, undefined} -> false;
         {connecting, #{state := Now}} -> Now =:= connecting;
+        {securing_client, #{state := Now}} -> Now =:= securing;
+        {securing_server, #{state := Now}} -> Now =:= securing;
         {accepted, #{state := Now}} -> Now =:= accepted;
         {down, #{state := Now}} -> Now =:= down;
         {_, #{state := Now, output := Output}} -> Now =:= open andalso Output < 1000000
     end.
 
+%% One who listens, and lets nobody in.
+silence() ->
+    {ok, Silent} = gen_tcp:listen(0, [{ip, ?LOOPBACK}]),
+    {ok, Number} = inet:port(Silent),
+    {Silent, Number}.
+
 %% Each command as it should be.
 whole_commands() ->
-    Settings = <<?LONG:32, ?LONG:32, ?LONG:32, ?LONG:32, 100000:64, 100000:64, 5:32, 6:32, 7:32,
-                 4:16, "name", 6:16, "target", 6:16, "cookie">>,
+    Common = <<?LONG:32, ?LONG:32, ?LONG:32, ?LONG:32, 100000:64, 100000:64, 5:32, 6:32, 7:32,
+               4:16, "name", 6:16, "target", 6:16, "cookie">>,
+    #{tls := Number} = tls(server),
+    Plain = <<Common/binary, 0:64, 0:16>>,
+    Secure = <<Common/binary, Number:64, 11:16, "server.name">>,
+    #{certfile := Cert, keyfile := Key, cacertfile := Ca} = tls_options(server, #{}),
+    Load = <<1, 1, 1, 1, 8, 0, 0, 6:16, "server", (byte_size(Cert)):32, Cert/binary,
+             (byte_size(Key)):32, Key/binary, 0:32, (byte_size(Ca)):32, Ca/binary, 0:96>>,
     Tag = tag(make_ref()),
     Head = <<1:64, ?LONG:32, (byte_size(Tag)):16, Tag/binary>>,
     Address = <<4, 1:16, 127, 0, 0, 1>>,
-    [{?CONNECT, <<Address/binary, ?LONG:32, Settings/binary>>},
+    [{?CONNECT, <<Address/binary, ?LONG:32, Plain/binary>>},
+     {?CONNECT, <<Address/binary, ?LONG:32, Secure/binary>>},
      {?LISTEN, <<Address/binary, 10:32>>},
-     {?HANDSHAKE, Settings},
+     {?HANDSHAKE, Plain},
+     {?HANDSHAKE, Secure},
      {4, <<>>},
      {?CALL, <<Head/binary, "request">>},
      {?CAST, <<Head/binary, "cast">>},
@@ -248,7 +290,8 @@ whole_commands() ->
      {11, <<1:64>>},
      {12, <<?LONG:32, 1>>},
      {13, <<>>},
-     {?LAST_COMMAND, <<>>}].
+     {14, <<>>},
+     {?TLS_LOAD, Load}].
 
 damage(Whole) ->
     case rand:uniform(4) of

@@ -5,12 +5,13 @@
 
 -export([start/1, start/2, start_pair/0, start_pair/2, keep/1, stop/1]).
 -export([restart_app/2, stop_app/1, kill/1, freeze/1, thaw/1]).
--export([call/4, call/5, run/2, rpc/4, rpc/5, env/1, os_pid/1, free_port/0, wait/1, wait/2]).
+-export([call/4, call/5, run/2, rpc/4, rpc/5, env/1, env/2, os_pid/1, free_port/0, wait/1, wait/2]).
 -export([connection/2, local_connection/1, acceptors/1, local_acceptors/0, local_acceptor_ports/0]).
 -export([resources/1, expect_resources/2, local_resources/0, leftovers/1, local_leftovers/0,
          driver_memory/1, local_driver_memory/0]).
 
--type t() :: #{peer := pid(), node := node(), port := inet:port_number()}.
+-type t() :: #{peer := pid(), node := node(), port := inet:port_number(),
+               ssl_port => inet:port_number()}.
 -export_type([t/0]).
 
 -define(COOKIE, "gen_rpc_test").
@@ -40,10 +41,12 @@ start_app(T, Settings0) ->
     Settings = lists:ukeymerge(1, lists:ukeysort(1, Settings0), [{tcp_server_port, 0}]),
     lists:foreach(fun({K, V}) -> ok = call(T, application, set_env, [gen_rpc, K, V]) end, Settings),
     {ok, _} = call(T, application, ensure_all_started, [gen_rpc]),
-    case lists:keyfind(tcp_server_port, 1, Settings) of
-        {_, false} -> T#{port := 0};
-        _ -> T#{port := call(T, gen_rpc_listener, port_number, [])}
-    end.
+    Ports = [{port, tcp_server_port, []}, {ssl_port, ssl_server_port, [ssl]}],
+    maps:merge(T, maps:from_list([{Key, listening_port(T, proplists:get_value(Setting, Settings), Of)}
+                                  || {Key, Setting, Of} <- Ports])).
+
+listening_port(_T, Setting, _Of) when Setting =:= false; Setting =:= undefined -> 0;
+listening_port(T, _Setting, Of) -> call(T, gen_rpc_listener, port_number, Of).
 
 %% Stops gen_rpc on the node, if it runs, and starts it with these settings and no others.
 -spec restart_app(t(), [{atom(), term()}]) -> t().
@@ -146,7 +149,12 @@ rpc(From, #{node := Node}, {M, F}, A, Timeout) ->
 %% The setting that tells a client the way to these nodes.
 -spec env([t()]) -> {atom(), term()}.
 env(Nodes) ->
-    Map = maps:from_list([{Node, {tcp, Port}} || #{node := Node, port := Port} <- Nodes]),
+    env(tcp, Nodes).
+
+-spec env(tcp | ssl, [t()]) -> {atom(), term()}.
+env(Driver, Nodes) ->
+    Key = case Driver of tcp -> port; ssl -> ssl_port end,
+    Map = maps:from_list([{maps:get(node, T), {Driver, maps:get(Key, T)}} || T <- Nodes]),
     {client_config_per_node, {internal, Map}}.
 
 -spec os_pid(t()) -> string().

@@ -3,7 +3,9 @@
 %% the calling process, does with their messages.
 -module(gen_rpc_test_ports).
 
--export([settings/0, listen/1, make_pair/2, close/1, tag/1]).
+-export([settings/0, listen/1, make_pair/2, make_tls_pair/2, close/1, tag/1]).
+-export([load_tls/2, tls/1, tls_options/2]).
+-export([hold_tls/1]).
 -export([next/0, unflushed/0, next_but/1, down/1, none/2, forget_messages/0]).
 -export([flush/1, round_trip/3, take_requests/2]).
 
@@ -24,8 +26,53 @@ make_pair(ClientSettings, ServerSettings) ->
     ok = gen_rpc_port:connect(Client, {?LOOPBACK, Number}, ?LONG, Settings),
     {Listener, accepted, Server, _} = next(),
     ok = gen_rpc_port:handshake(Server, maps:merge(settings(), ServerSettings)),
-    [_, _] = [{_, up, _, _} = next() || _ <- [1, 2]],
+    [_, _] = [{_, up, _, _} = unflushed() || _ <- [1, 2]],
     {Listener, Client, Server}.
+
+%% The same over TLS, with the configurations that load_tls/2 has loaded.
+-spec make_tls_pair(map(), map()) -> {Listener :: port(), Client :: port(), Server :: port()}.
+make_tls_pair(ClientSettings, ServerSettings) ->
+    make_pair(maps:merge(tls(client), ClientSettings), maps:merge(tls(server), ServerSettings)).
+
+%% Makes a certificate for `server', which is what both ports of a pair call themselves, in this
+%% directory, and loads a TLS configuration from it for each role, on a node, until that ends.
+-spec load_tls(gen_rpc_test_node:t(), file:filename()) -> ok.
+load_tls(Node, Dir) ->
+    Files = gen_rpc_test_certs:node(gen_rpc_test_certs:new(Dir), server, []),
+    Contents = maps:map(fun(_, File) -> {ok, Bytes} = file:read_file(File), Bytes end, Files),
+    gen_rpc_test_node:call(Node, ?MODULE, hold_tls, [Contents]).
+
+%% The part of load_tls/2 that runs on the node.
+-spec hold_tls(#{atom() => binary()}) -> ok.
+hold_tls(Contents) ->
+    Caller = self(),
+    Ref = make_ref(),
+    _ = spawn(fun() ->
+                      [begin
+                           Options = maps:merge(default_tls(Role), Contents),
+                           {ok, Number, true} = gen_rpc_port:load_tls(gen_rpc_port:open(), Options),
+                           persistent_term:put({?MODULE, Role}, {Number, Options})
+                       end || Role <- [client, server]],
+                      Caller ! Ref,
+                      receive after infinity -> ok end
+              end),
+    receive Ref -> ok after ?WAIT -> error(not_loaded) end.
+
+-spec tls(client | server) -> #{tls := gen_rpc_port:tls_number()}.
+tls(Role) ->
+    {Number, _} = persistent_term:get({?MODULE, Role}),
+    #{tls => Number}.
+
+%% The options of the configuration of a role, with changes.
+-spec tls_options(client | server, map()) -> gen_rpc_port:tls().
+tls_options(Role, Changes) ->
+    {_, Options} = persistent_term:get({?MODULE, Role}),
+    maps:merge(Options, Changes).
+
+default_tls(Role) ->
+    #{role => Role, node => <<"server">>, certfile => <<>>, keyfile => <<>>, cacertfile => <<>>,
+      password => <<>>, dhfile => <<>>, crlfile => <<>>, ciphers => <<>>, versions => {0, 0},
+      depth => 8, verify => true, fail_if_no_peer_cert => true, session_tickets => true}.
 
 -spec listen(pos_integer()) -> {port(), inet:port_number()}.
 listen(MaxConnections) ->
@@ -71,9 +118,14 @@ next_but(Port) ->
     end.
 
 %% Why a port is down, whatever it says before that.
--spec down(port()) -> atom().
+-spec down(port()) -> gen_rpc_port:reason().
 down(Port) ->
-    receive {Port, down, Reason} -> Reason after ?WAIT -> error(still_up) end.
+    receive
+        {Port, down, Reason} -> Reason;
+        {Other, flush} -> ok = gen_rpc_port:flush(Other), down(Port)
+    after ?WAIT ->
+        error(still_up)
+    end.
 
 %% Writes all that is queued, and leaves no question for it behind.
 -spec flush([port()]) -> ok.
@@ -89,10 +141,10 @@ round_trip(Client, Server, Parts) ->
     Ref = make_ref(),
     Id = erlang:unique_integer([positive]),
     ok = gen_rpc_port:call(Client, Id, infinity, tag(Ref), Parts),
-    {Server, requests, [{Id, Request}]} = next(),
+    {Server, requests, [{Id, Request}]} = unflushed(),
     ok = gen_rpc_port:credit(Server),
     ok = gen_rpc_port:reply(Server, Id, tag(make_ref()), [Request]),
-    {Ref, Reply} = next(),
+    {Ref, Reply} = unflushed(),
     Reply.
 
 %% So many requests, and in how many messages they came.

@@ -35,6 +35,7 @@ static const alert alerts[] = {
     {109, "missing_extension"},
     {110, "unsupported_extension"},
     {112, "unrecognized_name"},
+    {113, "bad_certificate_status_response"},
     {115, "unknown_psk_identity"},
     {116, "certificate_required"},
     {120, "no_application_protocol"},
@@ -134,6 +135,7 @@ const char *gr_error_name(int rc)
     case GR_ETLS_HANDSHAKE:
         return "handshake_failed";
     default:
-        return GR_IS_ALERT(rc) ? alert_name(GR_ETLS_ALERT - rc) : "unknown_error";
+        return GR_IS_ALERT(rc) && rc >= GR_ETLS_ALERT_MAX ? alert_name(GR_ETLS_ALERT - rc)
+                                                          : "unknown_error";
     }
 }

@@ -226,10 +226,14 @@ int gr_tlskey_parse(mbedtls_pk_context *pk, const gr_mem *mem, gr_str key, gr_st
         return MBEDTLS_ERR_PK_ALLOC_FAILED;
     int rc = gr_mbedtls_parse_key(pk, copy, size, password.size ? password.data : NULL,
                                   password.size, rng);
-    if (rc == MBEDTLS_ERR_PKCS5_FEATURE_UNAVAILABLE && password.size) {
+    /* The second one is what it says of DER. */
+    if ((rc == MBEDTLS_ERR_PKCS5_FEATURE_UNAVAILABLE || rc == MBEDTLS_ERR_PK_KEY_INVALID_FORMAT) &&
+        password.size) {
         mbedtls_pk_free(pk);
         mbedtls_pk_init(pk);
-        rc = parse_pbes2(pk, copy, size, password, rng);
+        int second = parse_pbes2(pk, copy, size, password, rng);
+        if (second == 0 || second == MBEDTLS_ERR_PK_PASSWORD_MISMATCH)
+            rc = second;
     }
     gr_tlskey_wipe(mem, copy, size);
     return rc;

@@ -119,8 +119,15 @@
 load() ->
     case erl_ddll:load(code:priv_dir(gen_rpc), ?DRIVER) of
         ok -> ok;
-        {error, Reason} -> {error, lists:flatten(erl_ddll:format_error(Reason))}
+        {error, Reason} -> {error, load_error(erl_ddll:format_error(Reason))}
     end.
+
+%% The driver has no words of its own for why it does not start.
+load_error("Driver init failed" = Text) ->
+    Text ++ ": it was built for another version of mbedTLS than the one that is installed, or there "
+        "is no memory";
+load_error(Text) ->
+    lists:flatten(Text).
 
 %% Loads a TLS configuration, which lives as long as the port. Connections name it by its number.
 %% IsForNode: whether its certificate is for the node in the options.

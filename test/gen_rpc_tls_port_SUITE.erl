@@ -7,7 +7,7 @@
 
 -export([suite/0, all/0, init_per_suite/1, end_per_suite/1,
          init_per_testcase/2, end_per_testcase/2]).
--export([configuration_lives_with_its_port/1, configuration_in_use_stays/1, wrong_options/1,
+-export([other_library/1, configuration_lives_with_its_port/1, configuration_in_use_stays/1, wrong_options/1,
          unknown_configuration/1, roles_mixed_up/1, round_trips/1, many_at_once/1, credit/1,
          closed_in_handshake/1, owner_dies_in_handshake/1, unloaded_in_handshake/1,
          handshake_out_of_time/1, computed_elsewhere/1, goodbye/1, cut_off/1]).
@@ -27,7 +27,7 @@ suite() ->
     [{timetrap, {seconds, 60}}].
 
 all() ->
-    [configuration_lives_with_its_port, configuration_in_use_stays, wrong_options,
+    [other_library, configuration_lives_with_its_port, configuration_in_use_stays, wrong_options,
      unknown_configuration, roles_mixed_up, round_trips, many_at_once, credit, closed_in_handshake,
      owner_dies_in_handshake, unloaded_in_handshake, handshake_out_of_time, computed_elsewhere,
      goodbye, cut_off].
@@ -52,6 +52,22 @@ end_per_testcase(_Case, Config) ->
 %% Runs a case on the node, in one process that owns all its ports.
 on_node(Config, Case) ->
     run(proplists:get_value(node, Config), Case).
+
+%%% The library
+
+%% With another series of mbedTLS than it was built for the driver does not load, and the error says
+%% so. The library here only claims to be another one.
+other_library(Config) ->
+    Dir = proplists:get_value(priv_dir, Config),
+    [Source, Library] = [filename:join(Dir, "liar." ++ Extension) || Extension <- ["c", "so"]],
+    ok = file:write_file(Source, "unsigned int mbedtls_version_get_number(void)\n"
+                                 "{ return 0x02070000; }\n"),
+    "" = os:cmd("cc -shared -fPIC -o '" ++ Library ++ "' '" ++ Source ++ "'"),
+    {ok, Peer, _} = peer:start_link(#{connection => standard_io, env => [{"LD_PRELOAD", Library}],
+                                      args => ["-pa" | code:get_path()]}),
+    {error, Reason} = peer:call(Peer, gen_rpc_port, load, []),
+    ?assertNotEqual(nomatch, string:find(Reason, "mbedTLS")),
+    ok = peer:stop(Peer).
 
 %%% Configurations
 

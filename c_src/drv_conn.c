@@ -219,7 +219,7 @@ static void write_refusal(const drv_conn *c)
 void drv_conn_fail(drv_conn *c, int rc)
 {
     int refused = rc == GR_ECOOKIE || rc == GR_EWRONGNODE || rc == GR_ETLS_NAME;
-    if (c->tls && (refused || GR_IS_TLS(rc)))
+    if (c->tls)
         drv_tlsio_last_words(c, refused);
     else if (refused)
         write_refusal(c);
@@ -240,7 +240,7 @@ int drv_conn_drain(drv_conn *c, size_t budget)
 void drv_conn_stop(drv_conn *c)
 {
     if (c->state == DRV_CONN_OPEN)
-        drv_tlsio_last_words(c, 1);
+        drv_tlsio_last_words(c, 0);
     close_socket(c);
     drv_tlsio_free(c);
     gr_tlsconf_unref(c->tlsconf);

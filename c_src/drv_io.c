@@ -90,7 +90,7 @@ static void on_event(drv_conn *c, gr_event *ev)
         drv_tell(id, DRV_ATOM_IDLE);
         break;
     case GR_EV_END:
-        drv_tlsio_last_words(c, 1);
+        drv_tlsio_last_words(c, 0);
         drv_conn_down(c, drv_reason_atom(DRV_ATOM_NORMAL));
         break;
     default:
@@ -345,7 +345,10 @@ static size_t frames_in(const drv_conn *c)
 static void read_tls(drv_conn *c)
 {
     drv_tlsio_fill(c);
-    if (c->state == DRV_CONN_OPEN && may_deliver(c))
+    if (c->state != DRV_CONN_OPEN)
+        return;
+    c->more = 1;
+    if (may_deliver(c))
         open_records(c);
 }
 

@@ -79,16 +79,22 @@ static int hand_over(drv_conn *c)
     return GR_OK;
 }
 
+/* A stranger who says nothing costs no TLS session: a server makes it when the first byte is here. */
 int drv_tlsio_begin(drv_conn *c, gr_str target, gr_str sni)
 {
-    int rc = gr_tls_new(&c->tls, &drv_mem, &drv_blobs, c->tlsconf, target, sni);
-    if (rc != GR_OK)
-        return rc;
     c->state = DRV_CONN_SECURING;
-    if (!c->server)
-        return hand_over(c);
-    drv_io_select(c, ERL_DRV_READ, 1);
-    return GR_OK;
+    if (c->server) {
+        drv_io_select(c, ERL_DRV_READ, 1);
+        return GR_OK;
+    }
+    int rc = gr_tls_new(&c->tls, &drv_mem, &drv_blobs, c->tlsconf, target, sni);
+    return rc == GR_OK ? hand_over(c) : rc;
+}
+
+static int make_server(drv_conn *c)
+{
+    const gr_str none = {NULL, 0};
+    return gr_tls_new(&c->tls, &drv_mem, &drv_blobs, c->tlsconf, none, none);
 }
 
 static void hand_over_or_fail(drv_conn *c)
@@ -100,8 +106,13 @@ static void hand_over_or_fail(drv_conn *c)
 
 void drv_tlsio_readable(drv_conn *c)
 {
-    if (!c->tls)
+    if (c->handshake)
         return;
+    int rc = c->tls ? GR_OK : make_server(c);
+    if (rc != GR_OK) {
+        drv_conn_fail(c, rc);
+        return;
+    }
     drv_tlsio_fill(c);
     if (c->state == DRV_CONN_SECURING && gr_tls_has_record(c->tls))
         hand_over_or_fail(c);
@@ -196,13 +207,12 @@ int drv_tlsio_write(drv_conn *c)
     return error;
 }
 
-void drv_tlsio_last_words(drv_conn *c, int close_notify)
+void drv_tlsio_last_words(drv_conn *c, int refusal)
 {
     if (!c->tls || c->fd < 0)
         return;
-    if (c->session && gr_session_output(c->session))
+    if (refusal && c->session && gr_session_output(c->session))
         (void)seal(c);
-    if (close_notify)
-        gr_tls_close(c->tls);
+    gr_tls_close(c->tls);
     (void)write_out(c);
 }

@@ -28,7 +28,10 @@ int drv_tlsio_open(drv_conn *c, size_t *budget);
 /* Seals output of the session and writes it. 0, or the errno; EAGAIN is none. */
 int drv_tlsio_write(drv_conn *c);
 
-/* Seals and writes what the socket takes of what is there, before it is closed. */
-void drv_tlsio_last_words(drv_conn *c, int close_notify);
+/*
+ * Before the socket is closed from this side: says so, and writes what it takes at once. refusal:
+ * the session's output is its last message, and goes first.
+ */
+void drv_tlsio_last_words(drv_conn *c, int refusal);
 
 #endif

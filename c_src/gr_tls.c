@@ -14,9 +14,12 @@
 #include "gr_tlssuite.h"
 #include "gr_wire.h"
 
-/* Head, nonce, tag and, with CBC, what more RFC 5246 allows. */
+/* Head, nonce and tag of our suites, and then some. */
 #define RECORD_EXTRA ((size_t)256 + 5)
 #define ROOM (2 * (GR_TLS_RECORD + RECORD_EXTRA))
+
+/* The longest record that RFC 5246 allows. */
+#define RECORD_MAX (GR_TLS_RECORD + 2048 + 5)
 
 /* First bytes of a record. */
 #define TYPE_CHANGE_CIPHER_SPEC 20
@@ -35,6 +38,7 @@ struct gr_tls {
     uint8_t *in;      /* ciphertext, ROOM bytes; NULL: none */
     size_t start;     /* first byte not yet used */
     size_t end;       /* behind the last byte received */
+    size_t left;      /* bytes of a record that the library has begun to take */
     int eof;          /* nothing comes behind it */
     int failed;       /* the fatal code that ended it; GR_OK: none */
     int out_failed;   /* no memory for output */
@@ -66,17 +70,39 @@ static int on_send(void *ctx, const unsigned char *data, size_t size)
     return (int)size;
 }
 
+/*
+ * Size of the whole record that the input begins with; 0: it is not whole yet. What cannot become
+ * one, or can no longer, is as much as there is.
+ */
+static size_t whole_record(const gr_tls *t)
+{
+    size_t have = t->end - t->start;
+    if (!have)
+        return 0;
+    const uint8_t *head = t->in + t->start;
+    if (t->eof || head[0] < TYPE_CHANGE_CIPHER_SPEC || head[0] > TYPE_APPLICATION_DATA)
+        return have;
+    if (have < RECORD_HEAD)
+        return 0;
+    size_t size = RECORD_HEAD + gr_get16(head + RECORD_HEAD - 2);
+    if (size > RECORD_MAX)
+        return have;
+    return have >= size ? size : 0;
+}
+
+/* The library gets whole records only, so that it stops between two of them. */
 static int on_receive(void *ctx, unsigned char *buf, size_t size)
 {
     gr_tls *t = ctx;
-    size_t have = t->end - t->start;
-    if (!have)
+    if (!t->left)
+        t->left = whole_record(t);
+    if (!t->left)
         return t->eof ? 0 : MBEDTLS_ERR_SSL_WANT_READ;
-    if (have > size)
-        have = size;
-    memcpy(buf, t->in + t->start, have);
-    t->start += have;
-    return (int)have;
+    size_t n = t->left < size ? t->left : size;
+    memcpy(buf, t->in + t->start, n);
+    t->start += n;
+    t->left -= n;
+    return (int)n;
 }
 
 /* For each certificate, from the CA's (highest depth) to the peer's own (0). */
@@ -189,11 +215,6 @@ void gr_tls_eof(gr_tls *t)
     t->eof = 1;
 }
 
-int gr_tls_pending(const gr_tls *t)
-{
-    return t->start != t->end || mbedtls_ssl_get_bytes_avail(&t->ssl) != 0;
-}
-
 void gr_tls_trim(gr_tls *t)
 {
     gr_outq_trim(&t->out);
@@ -202,6 +223,11 @@ void gr_tls_trim(gr_tls *t)
     gr_free(t->mem, t->in);
     t->in = NULL;
     t->start = t->end = 0;
+}
+
+int gr_tls_has_record(const gr_tls *t)
+{
+    return whole_record(t) != 0 || (t->eof && t->start == t->end);
 }
 
 static int fail(gr_tls *t, int rc)
@@ -221,18 +247,6 @@ static int check_first_byte(gr_tls *t)
     uint8_t first = t->in[t->start];
     t->begun = 1;
     return first == TYPE_HANDSHAKE || first == TYPE_ALERT ? GR_OK : GR_ETLS_NOT_TLS;
-}
-
-int gr_tls_has_record(const gr_tls *t)
-{
-    size_t have = t->end - t->start;
-    if (!have)
-        return t->eof;
-    const uint8_t *head = t->in + t->start;
-    if (head[0] < TYPE_CHANGE_CIPHER_SPEC || head[0] > TYPE_APPLICATION_DATA || t->eof)
-        return 1;
-    return have >= RECORD_HEAD &&
-           (have == ROOM || have - RECORD_HEAD >= gr_get16(head + RECORD_HEAD - 2));
 }
 
 static void say_why(gr_tls *t, unsigned char alert)

@@ -38,7 +38,7 @@ void gr_tls_filled(gr_tls *t, size_t n);
 /* No more ciphertext will come. */
 void gr_tls_eof(gr_tls *t);
 
-/* Whether there is something for gr_tls_handshake: a whole record, what can't be one, or the end. */
+/* Whether gr_tls_handshake or gr_tls_read can go on: a whole record, what can't be one, or the end. */
 int gr_tls_has_record(const gr_tls *t);
 
 /*
@@ -63,9 +63,6 @@ void gr_tls_close(gr_tls *t);
 size_t gr_tls_output(const gr_tls *t);
 size_t gr_tls_peek(const gr_tls *t, gr_iov *iov, size_t max);
 void gr_tls_consume(gr_tls *t, size_t n);
-
-/* Whether ciphertext or plaintext has come in that is not taken yet; it may be part of a record. */
-int gr_tls_pending(const gr_tls *t);
 
 /* Gives back empty buffers. */
 void gr_tls_trim(gr_tls *t);

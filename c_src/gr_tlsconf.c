@@ -6,21 +6,14 @@
  */
 #include "gr_tlsconf.h"
 
-#include <mbedtls/oid.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "gr_tlskey.h"
 #include "gr_tlsname.h"
 #include "gr_tlssuite.h"
 
 /* How long a session can be resumed, s. mbedTLS changes the key of the tickets as often. */
 #define TICKET_LIFETIME 3600u
-
-/* What shorter primes protect can be read by others. */
-#define DH_BITS_MIN 2048u
 
 static const unsigned char seed_label[] = "gen_rpc";
 
@@ -44,74 +37,6 @@ struct gr_tlsconf {
     uint8_t own_hash[32];
     int suites[GR_TLSSUITE_MAX];
 };
-
-static int __attribute__((format(printf, 3, 4)))
-wrong(gr_tlsconf_error *err, gr_tlsopt option, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    err->option = option;
-    (void)vsnprintf(err->why, sizeof err->why, format, args);
-    va_end(args);
-    return GR_ESTATE;
-}
-
-static int is_nomem(int error)
-{
-    /* A sum of two codes: the higher one is of the module that was asked, the lower one tells. */
-    int low = error < 0 ? -(-error & 0x7f) : 0;
-    return error == MBEDTLS_ERR_X509_ALLOC_FAILED || error == MBEDTLS_ERR_PK_ALLOC_FAILED ||
-           error == MBEDTLS_ERR_PEM_ALLOC_FAILED || low == MBEDTLS_ERR_ASN1_ALLOC_FAILED;
-}
-
-typedef int (*parser)(void *to, const unsigned char *data, size_t size);
-
-static int parse_crt(void *to, const unsigned char *data, size_t size)
-{
-    return mbedtls_x509_crt_parse(to, data, size);
-}
-
-static int parse_crl(void *to, const unsigned char *data, size_t size)
-{
-    return mbedtls_x509_crl_parse(to, data, size);
-}
-
-static int parse_dh(void *to, const unsigned char *data, size_t size)
-{
-    return mbedtls_dhm_parse_dhm(to, data, size);
-}
-
-/* GR_OK and what the library says: 0, its error, or how many certificates it could not read. */
-static int parse(const gr_mem *mem, gr_str s, parser how, void *to, int *error)
-{
-    size_t size;
-    uint8_t *copy = gr_tlskey_copy(mem, s, &size);
-    if (!copy)
-        return GR_ENOMEM;
-    *error = how(to, copy, size);
-    gr_tlskey_wipe(mem, copy, size);
-    return is_nomem(*error) ? GR_ENOMEM : GR_OK;
-}
-
-static int print_date(char *out, size_t room, const mbedtls_x509_time *t)
-{
-    return snprintf(out, room, "%04d-%02d-%02d %02d:%02d:%02d UTC", t->year, t->mon, t->day,
-                    t->hour, t->min, t->sec);
-}
-
-static int check_dates(gr_tlsopt option, const mbedtls_x509_crt *crt, gr_tlsconf_error *err)
-{
-    char date[64];
-    if (mbedtls_x509_time_is_past(&crt->valid_to)) {
-        print_date(date, sizeof date, &crt->valid_to);
-        return wrong(err, option, "expired on %s", date);
-    }
-    if (mbedtls_x509_time_is_future(&crt->valid_from)) {
-        print_date(date, sizeof date, &crt->valid_from);
-        return wrong(err, option, "not valid before %s", date);
-    }
-    return GR_OK;
-}
 
 /* ---- keys that threads share ---- */
 
@@ -139,151 +64,36 @@ static int warm_private(gr_tlsconf *c)
     return gr_mbedtls_sign(&c->key, hash, signature, sizeof signature, &size, &c->rng);
 }
 
-/* ---- files ---- */
-
-/* A certificate for another use would be refused by every peer, and each would say it differently. */
-static int check_usage(const gr_tlsconf *c, gr_tlsconf_error *err)
-{
-    const char *use = c->role == GR_CLIENT ? MBEDTLS_OID_CLIENT_AUTH : MBEDTLS_OID_SERVER_AUTH;
-    size_t size = MBEDTLS_OID_SIZE(MBEDTLS_OID_SERVER_AUTH); /* of both */
-    if (mbedtls_x509_crt_check_key_usage(&c->own, MBEDTLS_X509_KU_DIGITAL_SIGNATURE) != 0)
-        return wrong(err, GR_TLSOPT_CERTFILE, "its key usage has no digitalSignature");
-    if (mbedtls_x509_crt_check_extended_key_usage(&c->own, use, size) != 0)
-        return wrong(err, GR_TLSOPT_CERTFILE, "its extended key usage has no %s",
-                     c->role == GR_CLIENT ? "clientAuth" : "serverAuth");
-    return GR_OK;
-}
-
-static int load_cert(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
-{
-    int error;
-    int rc = parse(c->mem, o->cert, parse_crt, &c->own, &error);
-    if (rc != GR_OK)
-        return rc;
-    if (error > 0)
-        return wrong(err, GR_TLSOPT_CERTFILE, "%d of its certificates cannot be read", error);
-    if (error < 0)
-        return wrong(err, GR_TLSOPT_CERTFILE, "no certificate can be read (mbedTLS: -0x%04x)",
-                     (unsigned)-error);
-    for (const mbedtls_x509_crt *crt = &c->own; crt; crt = crt->next) {
-        rc = check_dates(GR_TLSOPT_CERTFILE, crt, err);
-        if (rc != GR_OK)
-            return rc;
-    }
-    rc = check_usage(c, err);
-    if (rc != GR_OK)
-        return rc;
-    return gr_mbedtls_sha256(c->own.raw.p, c->own.raw.len, c->own_hash) == 0 ? GR_OK : GR_ECRYPTO;
-}
-
-static int key_error(int error, const gr_tlsconf_options *o, gr_tlsconf_error *err)
-{
-    switch (error) {
-    case MBEDTLS_ERR_PK_PASSWORD_REQUIRED:
-        return wrong(err, GR_TLSOPT_KEYFILE, "it is encrypted: the option password is needed");
-    case MBEDTLS_ERR_PK_PASSWORD_MISMATCH:
-        return wrong(err, GR_TLSOPT_PASSWORD, "it does not open the key");
-    case MBEDTLS_ERR_PK_UNKNOWN_PK_ALG:
-        return wrong(err, GR_TLSOPT_KEYFILE, "neither an RSA key nor one of an elliptic curve");
-    default:
-        return wrong(err, GR_TLSOPT_KEYFILE, "no%s key can be read (mbedTLS: -0x%04x)",
-                     o->password.size ? " encrypted" : "", (unsigned)-error);
-    }
-}
-
-static int load_key(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
-{
-    int error = gr_tlskey_parse(&c->key, c->mem, o->key, o->password, &c->rng);
-    if (is_nomem(error))
-        return GR_ENOMEM;
-    if (error != 0)
-        return key_error(error, o, err);
-    if (gr_mbedtls_check_pair(&c->own.pk, &c->key, &c->rng) != 0)
-        return wrong(err, GR_TLSOPT_KEYFILE, "it is not the key of the certificate in certfile");
-    if (warm_private(c) != 0)
-        return wrong(err, GR_TLSOPT_KEYFILE, "it cannot sign");
-    return GR_OK;
-}
-
-/* At least one CA must be good; a bundle may well hold old ones beside it. */
-static int load_ca(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
-{
-    int error;
-    int rc = parse(c->mem, o->ca, parse_crt, &c->ca, &error);
-    if (rc != GR_OK)
-        return rc;
-    if (error != 0)
-        return error > 0 ? wrong(err, GR_TLSOPT_CACERTFILE, "%d of its certificates cannot be read",
-                                 error)
-                         : wrong(err, GR_TLSOPT_CACERTFILE,
-                                 "no certificate can be read (mbedTLS: -0x%04x)", (unsigned)-error);
-    rc = GR_ESTATE;
-    for (const mbedtls_x509_crt *crt = &c->ca; crt && rc != GR_OK; crt = crt->next)
-        rc = check_dates(GR_TLSOPT_CACERTFILE, crt, err);
-    if (rc == GR_OK)
-        warm_chain(&c->ca);
-    return rc;
-}
-
-static int load_dh(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
-{
-    int error;
-    int rc = parse(c->mem, o->dh, parse_dh, &c->dh, &error);
-    if (rc != GR_OK)
-        return rc;
-    if (error != 0)
-        return wrong(err, GR_TLSOPT_DHFILE, "no DH parameters can be read (mbedTLS: -0x%04x)",
-                     (unsigned)-error);
-    size_t bits = gr_mbedtls_dh_bits(&c->dh);
-    if (bits < DH_BITS_MIN)
-        return wrong(err, GR_TLSOPT_DHFILE, "its prime has %zu bits, %u are needed", bits,
-                     DH_BITS_MIN);
-    c->dhe = 1;
-    return GR_OK;
-}
-
-static int load_crl(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
-{
-    int error;
-    char date[64];
-    int rc = parse(c->mem, o->crl, parse_crl, &c->crl, &error);
-    if (rc != GR_OK)
-        return rc;
-    if (error != 0)
-        return wrong(err, GR_TLSOPT_CRLFILE, "no revocation list can be read (mbedTLS: -0x%04x)",
-                     (unsigned)-error);
-    for (const mbedtls_x509_crl *crl = &c->crl; crl; crl = crl->next)
-        if (crl->next_update.year && mbedtls_x509_time_is_past(&crl->next_update)) {
-            print_date(date, sizeof date, &crl->next_update);
-            return wrong(err, GR_TLSOPT_CRLFILE, "expired on %s", date);
-        }
-    return GR_OK;
-}
+/* ---- the parts ---- */
 
 static int load_files(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
 {
-    int rc = load_cert(c, o, err);
+    int rc = gr_tlsfile_own(c->mem, o->cert, o->role, &c->own, err);
     if (rc == GR_OK)
-        rc = load_key(c, o, err);
+        rc = gr_tlsfile_key(c->mem, o->key, o->password, &c->own, &c->key, &c->rng, err);
     if (rc == GR_OK && o->ca.size)
-        rc = load_ca(c, o, err);
+        rc = gr_tlsfile_ca(c->mem, o->ca, &c->ca, err);
     if (rc == GR_OK && o->dh.size)
-        rc = load_dh(c, o, err);
+        rc = gr_tlsfile_dh(c->mem, o->dh, &c->dh, err);
     if (rc == GR_OK && o->crl.size)
-        rc = load_crl(c, o, err);
-    return rc;
+        rc = gr_tlsfile_crl(c->mem, o->crl, &c->crl, err);
+    if (rc != GR_OK)
+        return rc;
+    c->dhe = o->dh.size != 0;
+    warm_chain(&c->ca);
+    if (warm_private(c) != 0)
+        return gr_tlsfile_wrong(err, GR_TLSOPT_KEYFILE, "it cannot sign");
+    return gr_mbedtls_sha256(c->own.raw.p, c->own.raw.len, c->own_hash) == 0 ? GR_OK : GR_ECRYPTO;
 }
-
-/* ---- the rest ---- */
 
 static int choose_suites(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
 {
     gr_str bad;
     gr_tlssuite_default(c->dhe, c->suites);
     if (o->ciphers.size && gr_tlssuite_parse(o->ciphers, c->suites, &bad) != GR_OK)
-        return wrong(
+        return gr_tlsfile_wrong(
             err, GR_TLSOPT_CIPHERS,
-            "'%.*s' is none of the suites with forward secrecy and authenticated encryption",
+            "names of suites with forward secrecy and authenticated encryption, and '%.*s' is none",
             (int)(bad.size < 64 ? bad.size : 64), (const char *)bad.data);
     mbedtls_ssl_conf_ciphersuites(&c->ssl, c->suites);
     return GR_OK;
@@ -297,9 +107,9 @@ static int choose_versions(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlscon
     }
     if (o->min_version < 12 || o->min_version > o->max_version ||
         o->max_version > GR_TLS_VERSION_MAX)
-        return wrong(err, GR_TLSOPT_VERSIONS, "with mbedTLS %s it can be %s",
-                     MBEDTLS_VERSION_STRING,
-                     GR_TLS_VERSION_MAX == 12 ? "tlsv1.2 only" : "tlsv1.2 and tlsv1.3");
+        return gr_tlsfile_wrong(err, GR_TLSOPT_VERSIONS, "%s, all that mbedTLS %s has here",
+                                GR_TLS_VERSION_MAX == 12 ? "tlsv1.2" : "tlsv1.2 and tlsv1.3",
+                                MBEDTLS_VERSION_STRING);
     gr_mbedtls_versions(&c->ssl, o->min_version, o->max_version);
     return GR_OK;
 }
@@ -339,7 +149,7 @@ static int configure(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_erro
     mbedtls_ssl_conf_rng(&c->ssl, mbedtls_ctr_drbg_random, &c->rng);
     mbedtls_ssl_conf_authmode(&c->ssl, auth_mode(o));
     mbedtls_ssl_conf_renegotiation(&c->ssl, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
-    mbedtls_ssl_conf_dhm_min_bitlen(&c->ssl, DH_BITS_MIN);
+    mbedtls_ssl_conf_dhm_min_bitlen(&c->ssl, GR_TLSFILE_DH_BITS_MIN);
     gr_mbedtls_groups(&c->ssl);
     gr_mbedtls_sig_algs(&c->ssl);
     if (o->ca.size)
@@ -367,11 +177,11 @@ static int start_random(gr_tlsconf *c)
 static int check_given(const gr_tlsconf_options *o, gr_tlsconf_error *err)
 {
     if (!o->cert.size)
-        return wrong(err, GR_TLSOPT_CERTFILE, "it is empty");
+        return gr_tlsfile_wrong(err, GR_TLSOPT_CERTFILE, "it is empty");
     if (!o->key.size)
-        return wrong(err, GR_TLSOPT_KEYFILE, "it is empty");
+        return gr_tlsfile_wrong(err, GR_TLSOPT_KEYFILE, "it is empty");
     if (o->verify && !o->ca.size)
-        return wrong(err, GR_TLSOPT_CACERTFILE, "it is empty");
+        return gr_tlsfile_wrong(err, GR_TLSOPT_CACERTFILE, "it is empty");
     return GR_OK;
 }
 

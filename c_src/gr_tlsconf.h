@@ -9,21 +9,10 @@
 #include "gr_auth.h"
 #include "gr_tlscache.h"
 #include "gr_tlscompat.h"
+#include "gr_tlsfile.h"
 
 /* Certificates that mbedTLS follows at most between a peer's certificate and its CA. */
 #define GR_TLSCONF_DEPTH_MAX 8
-
-/* In the order of gen_rpc_port.erl. */
-typedef enum {
-    GR_TLSOPT_CERTFILE,
-    GR_TLSOPT_KEYFILE,
-    GR_TLSOPT_PASSWORD,
-    GR_TLSOPT_CACERTFILE,
-    GR_TLSOPT_DHFILE,
-    GR_TLSOPT_CRLFILE,
-    GR_TLSOPT_CIPHERS,
-    GR_TLSOPT_VERSIONS
-} gr_tlsopt;
 
 typedef struct gr_tlsconf_options {
     gr_role role;
@@ -41,12 +30,6 @@ typedef struct gr_tlsconf_options {
     int need_cert;  /* server: whether a client must have one */
     int tickets;    /* whether sessions can be resumed */
 } gr_tlsconf_options;
-
-/* Which option is wrong, and why, in words. */
-typedef struct gr_tlsconf_error {
-    gr_tlsopt option;
-    char why[192];
-} gr_tlsconf_error;
 
 typedef struct gr_tlsconf gr_tlsconf;
 

@@ -123,6 +123,7 @@ read_files([Option | Rest], Options, Acc) ->
             read_files(Rest, Options, Acc#{Option => <<>>});
         #{Option := File} ->
             case file:read_file(File) of
+                {ok, <<>>} -> {error, {Option, File, "it is empty"}};
                 {ok, Bytes} -> read_files(Rest, Options, Acc#{Option => Bytes});
                 {error, Reason} -> {error, {Option, File, file:format_error(Reason)}}
             end
@@ -188,7 +189,7 @@ text(Format, Args) ->
 
 %%% Checks
 
-is_file(V) -> is_text(V) andalso iolist_size(V) > 0.
+is_file(V) -> is_text(V) andalso V =/= "" andalso V =/= <<>>.
 
 is_text(V) when is_binary(V) -> true;
 is_text(V) when is_list(V) -> length_or_none(V) =/= none andalso

@@ -44,6 +44,7 @@ struct gr_tls {
     int out_failed;   /* no memory for output */
     int begun;        /* the first byte has been looked at */
     int full;         /* the handshake was not a short one */
+    int opened;       /* a record has been, after the handshake */
     int alerts;       /* that the library has sent by itself, ever */
     uint32_t flags;   /* what is wrong with the peer's chain */
     size_t peer_size; /* of a client; 0: any name will do */
@@ -319,6 +320,18 @@ int gr_tls_handshake(gr_tls *t)
 
 /* ---- records ---- */
 
+/*
+ * In TLS 1.3 a client is done before the server has looked at its certificate, and the alert by which
+ * mbedTLS 3.6 refuses that is sealed with keys that the client no longer has.
+ */
+static int record_error(const gr_tls *t, int error)
+{
+    if (error == MBEDTLS_ERR_SSL_INVALID_MAC && !t->opened &&
+        gr_tlsconf_role(t->conf) == GR_CLIENT && gr_mbedtls_version_of(&t->ssl) == 13)
+        return GR_ETLS_HANDSHAKE;
+    return gr_tlserror_of_record(&t->ssl, error);
+}
+
 int gr_tls_read(gr_tls *t, uint8_t *buf, size_t size, size_t *got)
 {
     *got = 0;
@@ -327,11 +340,12 @@ int gr_tls_read(gr_tls *t, uint8_t *buf, size_t size, size_t *got)
     int alerts = t->alerts;
     int n = mbedtls_ssl_read(&t->ssl, buf, size);
     if (n > 0) {
+        t->opened = 1;
         *got = (size_t)n;
         return GR_OK;
     }
     if (n != MBEDTLS_ERR_SSL_WANT_READ && n != GR_MBEDTLS_TICKET_NEWS)
-        return fail(t, gr_tlserror_of_record(&t->ssl, n));
+        return fail(t, record_error(t, n));
     /* An alert that did not end the connection says that there will be no renegotiation. */
     return t->alerts == alerts ? GR_NONE : fail(t, GR_ETLS_RENEGOTIATION);
 }

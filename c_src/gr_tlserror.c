@@ -38,6 +38,18 @@ static int of_alert(const mbedtls_ssl_context *ssl)
     return GR_ETLS_ALERT - ssl->in_msg[1];
 }
 
+/* An error in reading a certificate or its key, with or without what was wrong with the ASN.1. */
+static int of_parser(int error)
+{
+    int high = -(-error & 0xff80);
+    if (high == MBEDTLS_ERR_X509_ALLOC_FAILED || high == MBEDTLS_ERR_PK_ALLOC_FAILED)
+        return GR_ENOMEM;
+    int x509 =
+        high <= MBEDTLS_ERR_X509_FEATURE_UNAVAILABLE && high >= MBEDTLS_ERR_X509_BUFFER_TOO_SMALL;
+    int pk = high <= MBEDTLS_ERR_PK_SIG_LEN_MISMATCH && high >= MBEDTLS_ERR_PK_ALLOC_FAILED;
+    return x509 || pk ? GR_ETLS_BAD_CERT : GR_ETLS_HANDSHAKE;
+}
+
 int gr_tlserror_of_handshake(const mbedtls_ssl_context *ssl, int error, uint32_t flags)
 {
     switch (error) {
@@ -48,6 +60,8 @@ int gr_tlserror_of_handshake(const mbedtls_ssl_context *ssl, int error, uint32_t
         return GR_ETLS_CLOSED;
     case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED:
         return gr_tlserror_of_flags(flags);
+    case MBEDTLS_ERR_X509_FATAL_ERROR:
+        return GR_ETLS_DEPTH; /* more of them than the library follows, whatever the option says */
     case MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE:
         return GR_ETLS_NO_CERT;
     case GR_MBEDTLS_BAD_CERT:
@@ -64,11 +78,9 @@ int gr_tlserror_of_handshake(const mbedtls_ssl_context *ssl, int error, uint32_t
     case MBEDTLS_ERR_SSL_ALLOC_FAILED:
     case MBEDTLS_ERR_MPI_ALLOC_FAILED:
     case MBEDTLS_ERR_ECP_ALLOC_FAILED:
-    case MBEDTLS_ERR_X509_ALLOC_FAILED:
-    case MBEDTLS_ERR_PK_ALLOC_FAILED:
         return GR_ENOMEM;
     default:
-        return GR_ETLS_HANDSHAKE;
+        return of_parser(error);
     }
 }
 

@@ -123,4 +123,5 @@ explain(bad_record) -> "the peer sent a record that cannot be its own";
 explain(truncated) -> "the connection ended without a close_notify";
 explain(renegotiation) -> "the peer wanted to renegotiate";
 explain(closed) -> "the peer closed the connection in the handshake";
-explain(handshake_failed) -> "the handshake failed".
+explain(handshake_failed) ->
+    "the handshake failed; with TLS 1.3 most likely because the peer refused our certificate".

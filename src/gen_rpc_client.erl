@@ -13,6 +13,7 @@
 
 -record(state, {dest :: gen_rpc:dest(),
                 phase = new :: new | connecting | up | closing,
+                driver = tcp :: gen_rpc_config:driver(), % known when it connects
                 port :: port() | undefined,
                 addresses = [] :: [address()], % not yet tried
                 address :: address() | undefined, % tried last
@@ -109,10 +110,11 @@ format_status(Status) ->
 %%% Connecting
 
 connect(#state{dest = Dest} = State) ->
-    {_Driver, PortNumber} = gen_rpc_config:target(gen_rpc_dest:node(Dest)),
+    {Driver, PortNumber} = gen_rpc_config:target(gen_rpc_dest:node(Dest)),
     case resolve(Dest) of
         {ok, Addresses} ->
-            try_next(State#state{addresses = [{A, PortNumber} || A <- Addresses]}, nxdomain);
+            try_next(State#state{driver = Driver, addresses = [{A, PortNumber} || A <- Addresses]},
+                     nxdomain);
         {error, Reason} ->
             give_up(State, Reason)
     end.
@@ -133,7 +135,7 @@ try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
         {ok, Connection} ->
             Port = gen_rpc_port:open(),
             Timeout = gen_rpc_config:get(connect_timeout),
-            Whom = whom(gen_rpc_dest:node(Dest)),
+            Whom = whom(State#state.driver, gen_rpc_dest:node(Dest)),
             case gen_rpc_port:connect(Port, Address, Timeout, maps:merge(Connection, Whom)) of
                 ok ->
                     {noreply, State#state{port = Port}};
@@ -144,12 +146,8 @@ try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
     end.
 
 %% The node that is meant, and with TLS what that takes.
-whom(Node) ->
-    Whom = #{target => atom_to_binary(Node)},
-    case gen_rpc_config:target(Node) of
-        {tcp, _} -> Whom;
-        {ssl, _} -> maps:merge(Whom, gen_rpc_tls:client(Node))
-    end.
+whom(tcp, Node) -> #{target => atom_to_binary(Node)};
+whom(ssl, Node) -> maps:merge(whom(tcp, Node), gen_rpc_tls:client(Node)).
 
 give_up(#state{address = Address} = State, Reason) ->
     Report = gen_rpc_log:reason(Reason, #{what => "cannot connect",

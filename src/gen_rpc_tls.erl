@@ -53,7 +53,8 @@ load([Role | Rest], #state{ports = Ports} = State) ->
     case gen_rpc_tls_options:load(Port, Role, Options) of
         {ok, Number, IsForNode} ->
             _ = IsForNode orelse warn(Role, Options),
-            ok = persistent_term:put({?MODULE, Role}, {Number, Options}),
+            %% Not the password: nobody needs it any more.
+            ok = persistent_term:put({?MODULE, Role}, {Number, maps:remove(password, Options)}),
             load(Rest, State#state{ports = [Port | Ports]});
         {error, Reason} ->
             ok = gen_rpc_port:close(Port),

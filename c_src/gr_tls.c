@@ -332,22 +332,36 @@ static int record_error(const gr_tls *t, int error)
     return gr_tlserror_of_record(&t->ssl, error);
 }
 
+/* Nothing to report so far: an empty record, a warning, a ticket. */
+static int is_nothing(int n)
+{
+    return n == 0 || n == MBEDTLS_ERR_SSL_WANT_READ || n == GR_MBEDTLS_TICKET_NEWS;
+}
+
+/*
+ * Each turn takes a record at least, so the input bounds them. An alert that the library sends while
+ * it reads, and that does not end the connection, says that there will be no renegotiation.
+ */
 int gr_tls_read(gr_tls *t, uint8_t *buf, size_t size, size_t *got)
 {
     *got = 0;
     if (t->failed != GR_OK)
         return t->failed;
     int alerts = t->alerts;
-    int n = mbedtls_ssl_read(&t->ssl, buf, size);
+    int n;
+    do {
+        n = mbedtls_ssl_read(&t->ssl, buf, size);
+        if (t->alerts != alerts && (n > 0 || is_nothing(n)))
+            return fail(t, GR_ETLS_RENEGOTIATION);
+    } while (is_nothing(n) && whole_record(t));
     if (n > 0) {
         t->opened = 1;
         *got = (size_t)n;
         return GR_OK;
     }
-    if (n != MBEDTLS_ERR_SSL_WANT_READ && n != GR_MBEDTLS_TICKET_NEWS)
-        return fail(t, record_error(t, n));
-    /* An alert that did not end the connection says that there will be no renegotiation. */
-    return t->alerts == alerts ? GR_NONE : fail(t, GR_ETLS_RENEGOTIATION);
+    if (is_nothing(n) && !(n == 0 && t->eof))
+        return GR_NONE;
+    return fail(t, record_error(t, n));
 }
 
 /* The first stretch if it fills a record; else as many as fit, one behind the other in room. */

@@ -32,11 +32,11 @@ typedef struct pbes2 {
     mbedtls_asn1_buf data;
 } pbes2;
 
-static int is_pem(gr_str s)
+static int contains(gr_str s, const char *text)
 {
-    static const char begin[] = "-----BEGIN ";
-    for (size_t i = 0; i + sizeof begin - 1 <= s.size; i++)
-        if (memcmp(s.data + i, begin, sizeof begin - 1) == 0)
+    size_t size = strlen(text);
+    for (size_t i = 0; i + size <= s.size; i++)
+        if (memcmp(s.data + i, text, size) == 0)
             return 1;
     return 0;
 }
@@ -49,7 +49,7 @@ uint8_t *gr_tlskey_copy(const gr_mem *mem, gr_str s, size_t *size)
     if (s.size)
         memcpy(copy, s.data, s.size);
     copy[s.size] = 0;
-    *size = is_pem(s) ? s.size + 1 : s.size;
+    *size = contains(s, "-----BEGIN ") ? s.size + 1 : s.size;
     return copy;
 }
 
@@ -236,5 +236,9 @@ int gr_tlskey_parse(mbedtls_pk_context *pk, const gr_mem *mem, gr_str key, gr_st
             rc = second;
     }
     gr_tlskey_wipe(mem, copy, size);
+    /* One wrong password in 256 leaves what looks decrypted, and then is no key. */
+    int high = -(-rc & 0xff80);
+    if (high == MBEDTLS_ERR_PK_KEY_INVALID_FORMAT && password.size && contains(key, "ENCRYPTED"))
+        return MBEDTLS_ERR_PK_PASSWORD_MISMATCH;
     return rc;
 }

@@ -4,12 +4,14 @@
 
 -export([main/1]).
 
--define(USAGE, "usage: bench/run [--quick] [--only PATTERN] [--rounds N] [--seconds S]").
+-define(USAGE, "usage: bench/run [--quick] [--only PATTERN] [--rounds N] [--seconds S] "
+        "[--suite NAME]").
 
 -type options() :: #{rounds := pos_integer(),
                      ms := pos_integer(),
                      connections := pos_integer(),
-                     only := string()}. % a regular expression for names of rows
+                     only := string(),   % a regular expression for names of rows
+                     suite := string()}. % TLS
 
 %% `bench/run': prints the table and writes results.json into the directory.
 -spec main([Directory :: string()]) -> no_return().
@@ -29,9 +31,9 @@ run(Directory, Options) ->
         Rows = rows(Options),
         File = filename:join(Directory, "results.json"),
         ok = file:write_file(File, [gen_rpc_bench_json:encode(
-                                      (maps:with([rounds, ms], Options))#{machine => Machine,
+                                      (maps:with([rounds, ms, suite], Options))#{machine => Machine,
                                                                           rows => Rows}), $\n]),
-        io:format("~nratio: how many times better than erpc. All rounds: ~s~n", [File])
+        io:format("~n~sAll rounds: ~s~n", [gen_rpc_bench_report:legend(), File])
     of
         ok -> 0
     catch
@@ -42,13 +44,22 @@ run(Directory, Options) ->
     end.
 
 rows(#{only := Only} = Options) ->
-    Items = [Item || {Name, _, _} = Item <- gen_rpc_bench_suite:all(),
+    Items = [Item || {Name, _, _, _} = Item <- gen_rpc_bench_suite:all(),
                      re:run(Name, Only, [{capture, none}]) =:= match],
-    gen_rpc_bench_node:with_pair(
-      fun(Client, #{node := Server}) ->
-              Call = fun(M, F, A) -> gen_rpc_bench_node:call(Client, M, F, A) end,
-              measure(Items, Options#{call => Call, server => Server})
-      end).
+    rows(Items, Options).
+
+%% Items in a row that want the same pair of nodes share one.
+rows([], _Options) ->
+    [];
+rows([{_, How, _, _} | _] = Items, #{suite := Suite} = Options) ->
+    {Same, Others} = lists:splitwith(fun({_, OfItem, _, _}) -> OfItem =:= How end, Items),
+    Rows = gen_rpc_bench_node:with_pair(
+             How, Suite,
+             fun(#{client := Client, server := #{node := Server}, tls := Tls}) ->
+                     Call = fun(M, F, A) -> gen_rpc_bench_node:call(Client, M, F, A) end,
+                     measure(Same, Options#{call => Call, server => Server, tls => Tls})
+             end),
+    Rows ++ rows(Others, Options).
 
 measure(Items, Context) ->
     lists:append([begin
@@ -58,16 +69,17 @@ measure(Items, Context) ->
                   end || Item <- Items]).
 
 title(#{cpu := Cpu, cores := Cores, otp := Otp, erts := Erts, kernel := Kernel},
-      #{rounds := Rounds, ms := Ms}) ->
+      #{rounds := Rounds, ms := Ms, suite := Suite}) ->
     io_lib:format("~b x ~ts, OTP ~s (erts ~s), Linux ~s~n"
-                  "medians of ~b rounds of ~.1f s, both nodes on this machine~n~n",
-                  [Cores, Cpu, Otp, Erts, Kernel, Rounds, Ms / 1000]).
+                  "medians of ~b rounds of ~.1f s, both nodes on this machine; TLS: ~s~n~n",
+                  [Cores, Cpu, Otp, Erts, Kernel, Rounds, Ms / 1000, Suite]).
 
 %%% Options
 
 -spec defaults() -> options().
 defaults() ->
-    #{rounds => 5, ms => 1000, connections => 1000, only => ""}.
+    #{rounds => 5, ms => 1000, connections => 1000, only => "",
+      suite => "ECDHE-ECDSA-AES128-GCM-SHA256"}.
 
 options(["--quick" | Rest], Options) ->
     options(Rest, Options#{rounds := 3, ms := 200, connections := 200});
@@ -80,6 +92,11 @@ options(["--rounds", N | Rest], Options) ->
     options(Rest, Options#{rounds := round(positive(N))});
 options(["--seconds", S | Rest], Options) ->
     options(Rest, Options#{ms := round(1000 * positive(S))});
+options(["--suite", Name | Rest], Options) ->
+    case lists:member(Name, gen_rpc_bench_tls:suites()) of
+        true -> options(Rest, Options#{suite := Name});
+        false -> throw("the suite must be one of " ++ lists:join(" ", gen_rpc_bench_tls:suites()))
+    end;
 options([], Options) ->
     Options;
 options([Other | _], _Options) ->

@@ -1,35 +1,48 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% What the machine could do at best with either half of the work: only the frames, in C, or only
-%% what the two nodes do with the terms.
+%% What the machine could do at best with a part of the work: only the frames, in C, only what the
+%% two nodes do with the terms, or only TLS, in C.
 -module(gen_rpc_bench_limits).
 
--export([frames/2, terms/2]).
+-export([frames/1, terms/2, records/2, handshakes/3]).
 
 %% Header of a frame, bytes.
 -define(HEAD, 16).
 
+%% The largest record of TLS, bytes.
+-define(RECORD, 16384).
+
 %% Requests a second of two C programs over loopback with the sizes of our frames, 256 under way.
--spec frames(Program :: file:filename(), Ms :: pos_integer()) -> float().
-frames(Program, Ms) ->
+-spec frames(Ms :: pos_integer()) -> #{rate := float()}.
+frames(Ms) ->
     Payload = payload(),
     Sizes = [?HEAD + iolist_size(request(Payload)), ?HEAD + iolist_size(reply(Payload))],
     Args = [integer_to_list(N) || N <- Sizes ++ [256, Ms]],
-    Port = open_port({spawn_executable, Program}, [{args, Args}, exit_status, binary]),
-    receive
-        {Port, {data, Rate}} ->
-            receive {Port, {exit_status, 0}} -> ok end,
-            binary_to_float(string:trim(Rate));
-        {Port, {exit_status, Status}} ->
-            error({frame_echo, Status})
-    end.
+    [Rate] = numbers(gen_rpc_bench_os:run(program("frame_echo"), Args)),
+    #{rate => Rate}.
 
 %% Calls a second in one VM: encode, spawn, decode, apply, encode, send, decode.
--spec terms(Callers :: pos_integer(), Ms :: pos_integer()) -> float().
+-spec terms(Callers :: pos_integer(), Ms :: pos_integer()) -> #{rate := float()}.
 terms(Callers, Ms) ->
     Payload = payload(),
     {Seconds, Samples} = gen_rpc_bench_load:closed_loop(Callers, Ms, fun() -> call(Payload) end,
                                                         Payload),
-    length(Samples) / Seconds.
+    #{rate => length(Samples) / Seconds}.
+
+%% MB a second of mbedTLS on one core, the slower of writing and reading since the two ends of a
+%% connection have a core each; and CPU time of both for a MB, us.
+-spec records(gen_rpc_bench_tls:t(), Ms :: pos_integer()) -> #{rate | cpu := float()}.
+records(Tls, Ms) ->
+    Args = gen_rpc_bench_tls:limit_args(Tls) ++ [integer_to_list(N) || N <- [Ms, ?RECORD]],
+    Rates = numbers(gen_rpc_bench_os:run(program("tls_limit"), ["records" | Args])),
+    #{rate => lists:min(Rates), cpu => lists:sum([1.0e6 / Rate || Rate <- Rates])}.
+
+%% Handshakes a second of mbedTLS on all cores, each doing both sides.
+-spec handshakes(full | resumed, gen_rpc_bench_tls:t(), Ms :: pos_integer()) -> #{rate := float()}.
+handshakes(Kind, Tls, Ms) ->
+    Args = [atom_to_list(Kind) | gen_rpc_bench_tls:limit_args(Tls)] ++ [integer_to_list(Ms)],
+    Cores = erlang:system_info(logical_processors_available),
+    Outputs = gen_rpc_bench_os:runs(Cores, program("tls_limit"), Args),
+    #{rate => lists:sum([1.0e6 / lists:sum(numbers(Output)) || Output <- Outputs])}.
 
 call(Payload) ->
     Caller = self(),
@@ -48,3 +61,9 @@ payload() -> rand:bytes(64).
 request(Payload) -> term_to_iovec({gen_rpc_bench_target, echo, [Payload]}).
 
 reply(Payload) -> term_to_iovec({0, Payload}).
+
+program(Name) ->
+    filename:join(filename:dirname(code:which(?MODULE)), Name).
+
+numbers(Output) ->
+    [binary_to_float(Number) || Number <- re:split(string:trim(Output), "\\s+")].

@@ -1,18 +1,18 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Load from this node on another one, the same way over gen_rpc and over erpc. A wrong result is an
-%% error, whatever the speed.
+%% Load from this node on another one, the same way over gen_rpc, erpc and OTP's ssl. A wrong result
+%% is an error, whatever the speed.
 -module(gen_rpc_bench_load).
 
 -export([run/4, closed_loop/4]).
 
--type via() :: gen_rpc | erpc.
+-type via() :: gen_rpc | erpc | ssl. % casts: not over ssl
 -type workload() :: {calls, Callers :: pos_integer()}
                   | {casts, Senders :: pos_integer()}
                   | {bulk, Callers :: pos_integer(), Bytes :: pos_integer()}.
 -type figures() :: #{rate := float(), % calls or casts a second; bulk: MB a second
                      p50 => float(),  % us
                      p99 => float(),  % us
-                     cpu => float()}. % us of both nodes for one call
+                     cpu => float()}. % us of both nodes for one call; bulk: for a MB
 -export_type([via/0, workload/0, figures/0]).
 
 -define(TIMEOUT, 15000).
@@ -26,21 +26,22 @@
 -spec run(via(), node(), workload(), pos_integer()) -> figures().
 run(Via, Server, {calls, Callers}, Ms) ->
     Payload = rand:bytes(?PAYLOAD),
-    Nodes = [os:getpid(), erpc:call(Server, os, getpid, [])],
-    Before = cpu(Nodes),
-    {Seconds, Samples} =
-        closed_loop(Callers, Ms, fun() -> call(Via, Server, echo, [Payload]) end, Payload),
+    Echo = fun() -> call(Via, Server, echo, [Payload]) end,
+    {Cpu, {Seconds, Samples}} =
+        with_cpu(Server, fun() -> closed_loop(Callers, Ms, Echo, Payload) end),
     Count = length(Samples),
     Sorted = lists:sort(Samples),
     #{rate => Count / Seconds,
       p50 => microseconds(lists:nth((Count + 1) div 2, Sorted)),
       p99 => microseconds(lists:nth(max(1, Count * 99 div 100), Sorted)),
-      cpu => (cpu(Nodes) - Before) / Count};
+      cpu => Cpu / Count};
 run(Via, Server, {bulk, Callers, Bytes}, Ms) ->
     Payload = binary:copy(rand:bytes(1000), Bytes div 1000),
-    {Seconds, Samples} =
-        closed_loop(Callers, Ms, fun() -> call(Via, Server, size, [Payload]) end, Bytes),
-    #{rate => length(Samples) * Bytes / 1.0e6 / Seconds};
+    Size = fun() -> call(Via, Server, size, [Payload]) end,
+    {Cpu, {Seconds, Samples}} =
+        with_cpu(Server, fun() -> closed_loop(Callers, Ms, Size, Bytes) end),
+    MB = length(Samples) * Bytes / 1.0e6,
+    #{rate => MB / Seconds, cpu => Cpu / MB};
 run(Via, Server, {casts, Senders}, Ms) ->
     ok = erpc:call(Server, ?TARGET, reset, []),
     Begin = erlang:monotonic_time(),
@@ -86,7 +87,9 @@ result({Pid, Monitor}) ->
 call(gen_rpc, Server, Function, Args) ->
     gen_rpc:call(Server, ?TARGET, Function, Args, ?TIMEOUT);
 call(erpc, Server, Function, Args) ->
-    erpc:call(Server, ?TARGET, Function, Args, ?TIMEOUT).
+    erpc:call(Server, ?TARGET, Function, Args, ?TIMEOUT);
+call(ssl, _Server, Function, Args) ->
+    gen_rpc_bench_ssl:call(?TARGET, Function, Args, ?TIMEOUT).
 
 casts(_Via, _Server, 0) ->
     ok;
@@ -96,6 +99,13 @@ casts(gen_rpc, Server, N) ->
 casts(erpc, Server, N) ->
     ok = erpc:cast(Server, ?TARGET, count, []),
     casts(erpc, Server, N - 1).
+
+%% CPU time of both nodes that a function takes, us.
+with_cpu(Server, Function) ->
+    Nodes = [os:getpid(), erpc:call(Server, os, getpid, [])],
+    Before = cpu(Nodes),
+    Result = Function(),
+    {cpu(Nodes) - Before, Result}.
 
 cpu(OsPids) ->
     lists:sum([gen_rpc_bench_os:cpu(OsPid) || OsPid <- OsPids]).

@@ -3,29 +3,43 @@
 %% distribution for erpc. They are controlled over standard input and end with it.
 -module(gen_rpc_bench_node).
 
--export([with_pair/1, call/4]).
+-export([with_pair/3, call/4]).
 
 -type t() :: #{peer := pid(), node := node()}.
--export_type([t/0]).
+-type how() :: tcp | ssl | ssl_full. % ssl_full: TLS whose sessions are not resumed
+-type pair() :: #{client := t(), server := t(), tls := gen_rpc_bench_tls:t() | none}.
+-export_type([t/0, how/0, pair/0]).
 
 %% Longer than any one measurement.
 -define(CALL_TIMEOUT, 120000).
 
 %% Runs a function with a client and the server that it knows, and stops them, whatever happens.
--spec with_pair(fun((Client :: t(), Server :: t()) -> T)) -> T.
-with_pair(Function) ->
+%% With TLS they know each other by OTP's ssl, too.
+-spec with_pair(how(), Suite :: string(), fun((pair()) -> T)) -> T.
+with_pair(How, Suite, Function) ->
     Cookie = binary_to_list(binary:encode_hex(rand:bytes(16))),
     Server = start("server", Cookie),
     try
         Client = start("client", Cookie),
         try
-            ok = connect(Client, Server),
-            Function(Client, Server)
+            with_tls(How, Suite, Function, #{client => Client, server => Server, tls => none})
         after
             stop(Client)
         end
     after
         stop(Server)
+    end.
+
+with_tls(tcp, _Suite, Function, Pair) ->
+    ok = connect_tcp(Pair),
+    Function(Pair);
+with_tls(How, Suite, Function, #{client := Client, server := Server} = Pair) ->
+    Tls = gen_rpc_bench_tls:make(Suite, [maps:get(node, Node) || Node <- [Client, Server]]),
+    try
+        ok = connect_ssl(How =:= ssl, Pair#{tls := Tls}),
+        Function(Pair#{tls := Tls})
+    after
+        gen_rpc_bench_tls:remove(Tls)
     end.
 
 %% Calls a function on a node, neither over gen_rpc nor over distribution.
@@ -44,18 +58,33 @@ start(Role, Cookie) ->
                                                   "-pa" | Paths]}),
     #{peer => Peer, node => Node}.
 
-connect(Client, #{node := ServerNode} = Server) ->
-    ok = set_env(Server, [{tcp_server_port, 0}]),
-    {ok, _} = call(Server, application, ensure_all_started, [gen_rpc]),
+connect_tcp(#{server := Server} = Pair) ->
+    ok = start_gen_rpc(Server, [{tcp_server_port, 0}]),
     Port = call(Server, gen_rpc_listener, port_number, []),
-    ok = set_env(Client, [{tcp_server_port, false},
-                          {client_config_per_node, {internal, #{ServerNode => Port}}}]),
-    {ok, _} = call(Client, application, ensure_all_started, [gen_rpc]),
+    connect(Pair, {tcp, Port}, []).
+
+connect_ssl(Resume, #{client := Client, server := Server, tls := Tls} = Pair) ->
+    [ClientOptions, ServerOptions] = [gen_rpc_bench_tls:options(Tls, maps:get(node, Node))
+                                      || Node <- [Client, Server]],
+    ok = start_gen_rpc(Server, [{tcp_server_port, false}, {ssl_server_port, 0},
+                                {ssl_server_options, ServerOptions}]),
+    Port = call(Server, gen_rpc_listener, port_number, [ssl]),
+    ok = connect(Pair, {ssl, Port},
+                 [{ssl_client_options, [{session_tickets, Resume} | ClientOptions]}]),
+    ReferencePort = call(Server, gen_rpc_bench_ssl, listen, [ServerOptions]),
+    call(Client, gen_rpc_bench_ssl, prepare, [ReferencePort, Resume, ClientOptions]).
+
+connect(#{client := Client, server := #{node := ServerNode}}, Target, Env) ->
+    ok = start_gen_rpc(Client, [{tcp_server_port, false},
+                                {client_config_per_node, {internal, #{ServerNode => Target}}}
+                               | Env]),
     true = call(Client, net_kernel, connect_node, [ServerNode]),
     ok.
 
-set_env(Node, Env) ->
-    call(Node, application, set_env, [[{gen_rpc, Env}]]).
+start_gen_rpc(Node, Env) ->
+    ok = call(Node, application, set_env, [[{gen_rpc, Env}]]),
+    {ok, _} = call(Node, application, ensure_all_started, [gen_rpc]),
+    ok.
 
 stop(#{peer := Peer}) ->
     unlink(Peer),

@@ -2,7 +2,7 @@
 %% What Linux knows of processes and of the machine.
 -module(gen_rpc_bench_os).
 
--export([cpu/1, rss/1, machine/0]).
+-export([cpu/1, rss/1, machine/0, run/2, runs/3]).
 
 %% USER_HZ, the unit of times in /proc: the same on every Linux that Erlang runs on.
 -define(TICKS, 100).
@@ -31,6 +31,26 @@ machine() ->
       otp => list_to_binary(erlang:system_info(otp_release)),
       erts => list_to_binary(erlang:system_info(version)),
       kernel => string:trim(read("/proc/sys/kernel/osrelease"))}.
+
+%% What a program prints, when it succeeds.
+-spec run(Program :: file:filename(), Args :: [string()]) -> binary().
+run(Program, Args) ->
+    [Output] = runs(1, Program, Args),
+    Output.
+
+%% So many at once.
+-spec runs(pos_integer(), Program :: file:filename(), Args :: [string()]) -> [binary()].
+runs(Count, Program, Args) ->
+    Options = [{args, Args}, exit_status, stderr_to_stdout, binary],
+    Ports = [open_port({spawn_executable, Program}, Options) || _ <- lists:seq(1, Count)],
+    [output(Port, Program, <<>>) || Port <- Ports].
+
+output(Port, Program, Output) ->
+    receive
+        {Port, {data, Data}} -> output(Port, Program, <<Output/binary, Data/binary>>);
+        {Port, {exit_status, 0}} -> Output;
+        {Port, {exit_status, Status}} -> error({filename:basename(Program), Status, Output})
+    end.
 
 cpu_model() ->
     Options = [{capture, all_but_first, binary}],

@@ -1,51 +1,60 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Rows of figures, and how they are shown. A ratio says how many times better than erpc: above 1
-%% gen_rpc is ahead, whether more is better or less.
+%% Rows of figures, and how they are shown. A ratio says how many times better than the other one
+%% gen_rpc is: above 1 it is ahead, whether more is better or less.
 -module(gen_rpc_bench_report).
 
--export([row/5, alone/4, heading/0, line/1]).
+-export([row/6, heading/0, line/1, legend/0]).
 
+-type other() :: erpc | ssl | limit | none. % limit: a part of the work, with nothing else to do
 -type row() :: #{name := binary(),
                  unit := binary(),
-                 ours := number(),
-                 erpc := number() | null,
+                 ours := number() | null,
+                 other := number() | null,
+                 than := other(),
                  ratio := float() | null,
-                 target := number() | null, % of the ratio; without erpc, of ours
+                 target := number() | null, % of the ratio; without another one, of ours
                  met := boolean() | null,
-                 rounds := [[number()]]}.   % [Ours, Erpc] or [Ours] of each
+                 rounds := [[number()]]}.   % [Ours, Other], [Ours] or [Other] of each
 -type unit() :: {more | less, Unit :: string()}. % which is better
--export_type([row/0]).
+-export_type([row/0, other/0]).
 
-%% A row from the rounds of both.
--spec row(string(), unit(), atom(), [{Ours :: map(), Erpc :: map()}], number() | null) -> row().
-row(Name, {Better, Unit}, Key, Rounds, Target) ->
-    Pairs = [[maps:get(Key, Ours), maps:get(Key, Erpc)] || {Ours, Erpc} <- Rounds],
-    Ratio = gen_rpc_bench_rounds:median([ratio(Better, Ours, Erpc) || [Ours, Erpc] <- Pairs]),
+%% From the rounds of both, of gen_rpc alone or of a limit alone.
+-spec row(string(), unit(), Key :: term(), other(), [gen_rpc_bench_rounds:round(), ...],
+          number() | null) -> row().
+row(Name, {Better, Unit}, Key, Than, Rounds, Target) ->
+    Ours = figures(gen_rpc, Key, Rounds),
+    Other = figures(Than, Key, Rounds),
+    Ratio = median([ratio(Better, A, B) || {A, B} <- pairs(Ours, Other)]),
     #{name => list_to_binary(Name),
       unit => list_to_binary(Unit),
-      ours => gen_rpc_bench_rounds:median([Ours || [Ours, _] <- Pairs]),
-      erpc => gen_rpc_bench_rounds:median([Erpc || [_, Erpc] <- Pairs]),
+      ours => median(Ours),
+      other => median(Other),
+      than => Than,
       ratio => Ratio,
       target => Target,
-      met => met(more, Ratio, Target),
-      rounds => Pairs}.
+      met => case Ratio of
+                 null -> met(Better, median(Ours), Target);
+                 _ -> met(more, Ratio, Target)
+             end,
+      rounds => rounds(Ours, Other)}.
 
-%% A row without anything to compare it with.
--spec alone(string(), unit(), [number()], number() | null) -> row().
-alone(Name, {Better, Unit}, Figures, Target) ->
-    Ours = gen_rpc_bench_rounds:median(Figures),
-    #{name => list_to_binary(Name),
-      unit => list_to_binary(Unit),
-      ours => Ours,
-      erpc => null,
-      ratio => null,
-      target => Target,
-      met => met(Better, Ours, Target),
-      rounds => [[Figure] || Figure <- Figures]}.
+figures(Side, Key, Rounds) ->
+    [maps:get(Key, maps:get(Side, Round)) || Round <- Rounds, is_map_key(Side, Round)].
 
-ratio(_, Ours, Erpc) when Ours == 0; Erpc == 0 -> 1.0;
-ratio(more, Ours, Erpc) -> Ours / Erpc;
-ratio(less, Ours, Erpc) -> Erpc / Ours.
+pairs([], _) -> [];
+pairs(_, []) -> [];
+pairs(Ours, Other) -> lists:zip(Ours, Other).
+
+rounds(Ours, []) -> [[A] || A <- Ours];
+rounds([], Other) -> [[B] || B <- Other];
+rounds(Ours, Other) -> [[A, B] || {A, B} <- lists:zip(Ours, Other)].
+
+median([]) -> null;
+median(Figures) -> gen_rpc_bench_rounds:median(Figures).
+
+ratio(_, Ours, Other) when Ours == 0; Other == 0 -> 1.0;
+ratio(more, Ours, Other) -> Ours / Other;
+ratio(less, Ours, Other) -> Other / Ours.
 
 met(_, _, null) -> null;
 met(more, Figure, Target) -> Figure >= Target;
@@ -53,15 +62,25 @@ met(less, Figure, Target) -> Figure =< Target.
 
 -spec heading() -> iolist().
 heading() ->
-    columns("", "", "gen_rpc", "erpc", "ratio", "target").
+    columns("", "", "gen_rpc", "other", "", "ratio", "target").
 
 -spec line(row()) -> iolist().
-line(#{name := Name, unit := Unit, ours := Ours, erpc := Erpc, ratio := Ratio} = Row) ->
-    columns(Name, Unit, number(Ours), number(Erpc), ratio(Ratio), target(Row)).
+line(#{name := Name, unit := Unit, ours := Ours, other := Other, than := Than,
+       ratio := Ratio} = Row) ->
+    columns(Name, Unit, number(Ours), number(Other), than(Than), ratio(Ratio), target(Row)).
 
-columns(Name, Unit, Ours, Erpc, Ratio, Target) ->
-    Line = io_lib:format("~-34s ~-8s ~11s ~11s ~7s  ~s", [Name, Unit, Ours, Erpc, Ratio, Target]),
+-spec legend() -> iolist().
+legend() ->
+    "ratio: how many times better than erpc (over plain distribution), than OTP's ssl, or than\n"
+        "the limit: a part of the work when nothing else is done, see gen_rpc_bench_limits.erl\n".
+
+columns(Name, Unit, Ours, Other, Than, Ratio, Target) ->
+    Line = io_lib:format("~-36s ~-8s ~11s ~11s ~-5s ~7s  ~s",
+                         [Name, Unit, Ours, Other, Than, Ratio, Target]),
     [string:trim(Line, trailing), $\n].
+
+than(none) -> "";
+than(Than) -> atom_to_list(Than).
 
 number(null) -> "";
 number(N) when abs(N) >= 1000 -> grouped(integer_to_list(round(N)));

@@ -1,30 +1,25 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Rounds and medians. Both sides take turns, and who begins alternates, so that what else happens
-%% on the machine hits both alike; ratios are taken within a round, then their median.
+%% Rounds and medians. All sides take turns, and who begins alternates, so that what else happens on
+%% the machine hits all alike; ratios are taken within a round, then their median.
 -module(gen_rpc_bench_rounds).
 
--export([versus/2, alone/2, median/1]).
+-export([all/3, median/1]).
 
+-type side() :: gen_rpc | erpc | ssl | limit.
 -type figures() :: #{atom() => number()}.
+-type round() :: #{side() => figures()}.
+-export_type([side/0, round/0]).
 
-%% Figures of gen_rpc and erpc for each round, after a round that does not count.
--spec versus(pos_integer(), fun((gen_rpc_bench_load:via()) -> figures())) ->
-          [{Ours :: figures(), Erpc :: figures()}].
-versus(Rounds, Measure) ->
-    _ = [Measure(Via) || Via <- [gen_rpc, erpc]],
-    [versus_once(N, Measure) || N <- lists:seq(1, Rounds)].
+%% Figures of these sides for each round, after a round that does not count.
+-spec all(pos_integer(), [side()], fun((side()) -> figures())) -> [round()].
+all(Rounds, Sides, Measure) ->
+    _ = [Measure(Side) || Side <- Sides],
+    [one(N, Sides, Measure) || N <- lists:seq(1, Rounds)].
 
-versus_once(N, Measure) when N rem 2 =:= 1 ->
-    Ours = Measure(gen_rpc),
-    {Ours, Measure(erpc)};
-versus_once(_, Measure) ->
-    Erpc = Measure(erpc),
-    {Measure(gen_rpc), Erpc}.
-
--spec alone(pos_integer(), fun(() -> T)) -> [T].
-alone(Rounds, Measure) ->
-    _ = Measure(),
-    [Measure() || _ <- lists:seq(1, Rounds)].
+one(N, Sides, Measure) when N rem 2 =:= 1 ->
+    maps:from_list([{Side, Measure(Side)} || Side <- Sides]);
+one(_, Sides, Measure) ->
+    one(1, lists:reverse(Sides), Measure).
 
 -spec median([number(), ...]) -> number().
 median(Numbers) ->

@@ -1,69 +1,121 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% What is measured, and what is aimed at.
+%% What is measured, beside what, and what is aimed at.
 -module(gen_rpc_bench_suite).
 
 -export([all/0, rows/2]).
 
--type item() :: {Name :: string(), term(), Targets :: #{atom() => number()}}.
+-type item() :: {Name :: string(), gen_rpc_bench_node:how(), workload(), targets()}.
+-type workload() :: gen_rpc_bench_load:workload()
+                  | {connections, pos_integer()}
+                  | memory
+                  | frames
+                  | {terms, Callers :: pos_integer()}.
+%% Of the ratio to another one; without another one of the figure.
+-type targets() :: #{{Key :: atom(), gen_rpc_bench_report:other()} => number()}.
 -type context() :: #{call := fun((module(), atom(), [term()]) -> term()), % runs on the client
                      server := node(),
+                     tls := gen_rpc_bench_tls:t() | none,
                      rounds := pos_integer(),
                      ms := pos_integer(), % of a round
-                     connections := pos_integer()}. % whose memory is measured
+                     connections := pos_integer(), % whose memory is measured
+                     suite := string(),
+                     only := string()}.
 -export_type([item/0, context/0]).
 
 -define(KB500, 500000).
 -define(MB20, 20000000).
 
-%% Targets are ratios to erpc where that runs beside, else figures.
 -spec all() -> [item()].
 all() ->
-    [{"calls, 1 caller", {calls, 1}, #{p50 => 1.0}},
-     {"calls, 16 callers", {calls, 16}, #{}},
-     {"calls, 256 callers", {calls, 256}, #{rate => 2.0}},
-     {"calls, 2000 callers", {calls, 2000}, #{rate => 2.0}},
-     {"casts, 1 sender", {casts, 1}, #{rate => 2.5}},
-     {"casts, 16 senders", {casts, 16}, #{rate => 2.5}},
-     {"500 kB, 1 caller", {bulk, 1, ?KB500}, #{}},
-     {"500 kB, 16 callers", {bulk, 16, ?KB500}, #{}},
-     {"20 MB, 1 caller", {bulk, 1, ?MB20}, #{rate => 1.2}},
-     {"connections, 200 at once", {connections, 200}, #{rate => 1000}},
-     {"idle connection", memory, #{}},
-     {"limit: frames in C", frames, #{}},
-     {"limit: terms in one VM", {terms, 256}, #{}}].
+    plain() ++ tls().
+
+plain() ->
+    [{"calls, 1 caller", tcp, {calls, 1}, #{{p50, erpc} => 1.0}},
+     {"calls, 16 callers", tcp, {calls, 16}, #{}},
+     {"calls, 256 callers", tcp, {calls, 256}, #{{rate, erpc} => 2.0}},
+     {"calls, 2000 callers", tcp, {calls, 2000}, #{{rate, erpc} => 2.0}},
+     {"casts, 1 sender", tcp, {casts, 1}, #{{rate, erpc} => 2.5}},
+     {"casts, 16 senders", tcp, {casts, 16}, #{{rate, erpc} => 2.5}},
+     {"500 kB, 1 caller", tcp, {bulk, 1, ?KB500}, #{}},
+     {"500 kB, 16 callers", tcp, {bulk, 16, ?KB500}, #{}},
+     {"20 MB, 1 caller", tcp, {bulk, 1, ?MB20}, #{{rate, erpc} => 1.2}},
+     {"connections, 200 at once", tcp, {connections, 200}, #{{rate, none} => 1000}},
+     {"idle connection", tcp, memory, #{}},
+     {"limit: frames in C", tcp, frames, #{}},
+     {"limit: terms in one VM", tcp, {terms, 256}, #{}}].
+
+tls() ->
+    [{"TLS calls, 1 caller", ssl, {calls, 1}, #{}},
+     {"TLS calls, 16 callers", ssl, {calls, 16}, #{}},
+     {"TLS calls, 256 callers", ssl, {calls, 256}, #{{rate, erpc} => 1.4}},
+     {"TLS 500 kB, 1 caller", ssl, {bulk, 1, ?KB500}, #{{rate, limit} => 0.85}},
+     {"TLS 500 kB, 16 callers", ssl, {bulk, 16, ?KB500}, #{{rate, limit} => 0.85}},
+     {"TLS 20 MB, 1 caller", ssl, {bulk, 1, ?MB20}, #{{rate, limit} => 0.85}},
+     {"TLS connections, 200, resumed", ssl, {connections, 200}, #{}},
+     {"TLS connections, 200, full", ssl_full, {connections, 200}, #{}},
+     {"idle TLS connection", ssl, memory, #{}}].
 
 -spec rows(item(), context()) -> [gen_rpc_bench_report:row()].
-rows({Name, {connections, Count}, Targets}, Context) ->
-    Rates = alone(Context, gen_rpc_bench_connections, rate, [maps:get(server, Context), Count]),
-    [gen_rpc_bench_report:alone(Name, {more, "/s"}, Rates, maps:get(rate, Targets, null))];
-rows({Name, memory, _}, #{connections := Count}) ->
-    %% On fresh nodes: what earlier load has left resident would be used first.
-    Sides = gen_rpc_bench_node:with_pair(
-              fun(Client, #{node := Server}) ->
-                      gen_rpc_bench_node:call(Client, gen_rpc_bench_connections, memory,
-                                              [Server, Count])
-              end),
-    [gen_rpc_bench_report:alone(lists:concat([Name, ", ", Side, ", ", What]), {less, "bytes"},
-                                [maps:get(What, maps:get(Side, Sides))], null)
+rows({Name, How, Workload, Targets}, Context) ->
+    Sides = sides(How, Workload),
+    Rounds = rounds(Workload, Sides, Context#{how => How}),
+    [gen_rpc_bench_report:row(Name ++ Suffix, Unit, Key, Than, Rounds,
+                              maps:get({Key, Than}, Targets, null))
+     || {Key, Suffix, Unit} <- figures(How, Workload), Than <- others(Sides)].
+
+sides(_, frames) -> [limit];
+sides(_, {terms, _}) -> [limit];
+sides(tcp, {connections, _}) -> [gen_rpc];
+sides(tcp, memory) -> [gen_rpc];
+sides(tcp, _) -> [gen_rpc, erpc];
+sides(_, {calls, _}) -> [gen_rpc, erpc, ssl];
+sides(_, memory) -> [gen_rpc, ssl];
+sides(_, _) -> [gen_rpc, ssl, limit].
+
+others([gen_rpc]) -> [none];
+others(Sides) -> Sides -- [gen_rpc].
+
+%% Memory does not vary, and what a round before has left resident would be used first.
+rounds(memory, Sides, Context) ->
+    [maps:from_list([{Side, measure(Side, memory, Context)} || Side <- Sides])];
+rounds(Workload, Sides, #{rounds := N} = Context) ->
+    gen_rpc_bench_rounds:all(N, Sides, fun(Side) -> measure(Side, Workload, Context) end).
+
+measure(limit, Workload, Context) ->
+    limit(Workload, Context);
+measure(Side, {connections, Count}, #{call := Call, server := Server}) ->
+    #{rate => Call(gen_rpc_bench_connections, rate, [Side, Server, Count])};
+measure(Side, memory, #{how := How, suite := Suite, connections := Count}) ->
+    %% On fresh nodes, for the same reason.
+    gen_rpc_bench_node:with_pair(
+      How, Suite,
+      fun(#{client := Client, server := #{node := Server}}) ->
+              gen_rpc_bench_node:call(Client, gen_rpc_bench_connections, memory,
+                                      [Side, Server, Count])
+      end);
+measure(Side, Workload, #{call := Call, server := Server, ms := Ms}) ->
+    Call(gen_rpc_bench_load, run, [Side, Server, Workload, Ms]).
+
+limit(frames, #{ms := Ms}) ->
+    gen_rpc_bench_limits:frames(Ms);
+limit({terms, Callers}, #{call := Call, ms := Ms}) ->
+    Call(gen_rpc_bench_limits, terms, [Callers, Ms]);
+limit({bulk, _, _}, #{tls := Tls, ms := Ms}) ->
+    gen_rpc_bench_limits:records(Tls, Ms);
+limit({connections, _}, #{how := How, tls := Tls, ms := Ms}) ->
+    Kind = case How of ssl -> resumed; ssl_full -> full end,
+    gen_rpc_bench_limits:handshakes(Kind, Tls, Ms).
+
+%% Key, what is added to the name, unit.
+figures(_, {calls, 256}) -> calls() ++ [{cpu, "", {less, "us CPU"}}];
+figures(_, {calls, _}) -> calls();
+figures(tcp, {bulk, _, _}) -> [{rate, "", {more, "MB/s"}}];
+%% Unlike its rate, what it costs can be compared also when others work on the machine.
+figures(_, {bulk, _, _}) -> [{rate, "", {more, "MB/s"}}, {cpu, "", {less, "us/MB"}}];
+figures(_, memory) ->
+    [{{Side, What}, lists:concat([", ", Side, ", ", What]), {less, "bytes"}}
      || Side <- [client, server], What <- [rss, vm, driver]];
-rows({Name, frames, _}, #{ms := Ms} = Context) ->
-    Program = filename:join(filename:dirname(code:which(?MODULE)), "frame_echo"),
-    Rates = alone(Context, gen_rpc_bench_limits, frames, [Program, Ms]),
-    [gen_rpc_bench_report:alone(Name, {more, "/s"}, Rates, null)];
-rows({Name, {terms, Callers}, _}, #{ms := Ms} = Context) ->
-    Rates = alone(Context, gen_rpc_bench_limits, terms, [Callers, Ms]),
-    [gen_rpc_bench_report:alone(Name, {more, "/s"}, Rates, null)];
-rows({Name, Workload, Targets}, #{call := Call, server := Server, rounds := N, ms := Ms}) ->
-    Measure = fun(Via) -> Call(gen_rpc_bench_load, run, [Via, Server, Workload, Ms]) end,
-    Rounds = gen_rpc_bench_rounds:versus(N, Measure),
-    [gen_rpc_bench_report:row(Name, Unit, Key, Rounds, maps:get(Key, Targets, null))
-     || {Key, Unit} <- figures(Workload)].
+figures(_, _) -> [{rate, "", {more, "/s"}}].
 
-alone(#{call := Call, rounds := N}, M, F, A) ->
-    gen_rpc_bench_rounds:alone(N, fun() -> Call(M, F, A) end).
-
-figures({calls, 256}) -> figures(calls) ++ [{cpu, {less, "us CPU"}}];
-figures({calls, _}) -> figures(calls);
-figures({casts, _}) -> [{rate, {more, "/s"}}];
-figures({bulk, _, _}) -> [{rate, {more, "MB/s"}}];
-figures(calls) -> [{rate, {more, "/s"}}, {p50, {less, "us p50"}}, {p99, {less, "us p99"}}].
+calls() ->
+    [{rate, "", {more, "/s"}}, {p50, "", {less, "us p50"}}, {p99, "", {less, "us p99"}}].

@@ -8,6 +8,7 @@
 -type workload() :: gen_rpc_bench_load:workload()
                   | {connections, pos_integer()}
                   | memory
+                  | long
                   | frames
                   | {terms, Callers :: pos_integer()}.
 %% Of the ratio to another one; without another one of the figure.
@@ -40,6 +41,7 @@ plain() ->
      {"500 kB, 16 callers", tcp, {bulk, 16, ?KB500}, #{}},
      {"20 MB, 1 caller", tcp, {bulk, 1, ?MB20}, #{{rate, erpc} => 1.2}},
      {"connections, 200 at once", tcp, {connections, 200}, #{{rate, none} => 1000}},
+     {"ports over 1 ms", tcp, long, #{}},
      {"idle connection", tcp, memory, #{}},
      {"limit: frames in C", tcp, frames, #{}},
      {"limit: terms in one VM", tcp, {terms, 256}, #{}}].
@@ -52,6 +54,7 @@ tls() ->
      {"TLS 500 kB, 16 callers", ssl, {bulk, 16, ?KB500}, #{{rate, limit} => 0.85}},
      {"TLS 20 MB, 1 caller", ssl, {bulk, 1, ?MB20}, #{{rate, limit} => 0.85}},
      {"TLS connections, 200, resumed", ssl, {connections, 200}, #{}},
+     {"TLS ports over 1 ms", ssl, long, #{}},
      {"TLS connections, 200, full", ssl_full, {connections, 200}, #{}},
      {"idle TLS connection", ssl, memory, #{}}].
 
@@ -67,6 +70,7 @@ sides(_, frames) -> [limit];
 sides(_, {terms, _}) -> [limit];
 sides(tcp, {connections, _}) -> [gen_rpc];
 sides(tcp, memory) -> [gen_rpc];
+sides(_, long) -> [gen_rpc];
 sides(tcp, _) -> [gen_rpc, erpc];
 sides(_, {calls, _}) -> [gen_rpc, erpc, ssl];
 sides(_, memory) -> [gen_rpc, ssl];
@@ -85,6 +89,8 @@ measure(limit, Workload, Context) ->
     limit(Workload, Context);
 measure(Side, {connections, Count}, #{call := Call, server := Server}) ->
     #{rate => Call(gen_rpc_bench_connections, rate, [Side, Server, Count])};
+measure(gen_rpc, long, #{call := Call, server := Server, ms := Ms}) ->
+    Call(gen_rpc_bench_long, run, [Server, Ms]);
 measure(Side, memory, #{how := How, suite := Suite, connections := Count}) ->
     %% On fresh nodes, for the same reason.
     gen_rpc_bench_node:with_pair(
@@ -112,6 +118,7 @@ figures(_, {calls, _}) -> calls();
 figures(tcp, {bulk, _, _}) -> [{rate, "", {more, "MB/s"}}];
 %% Unlike its rate, what it costs can be compared also when others work on the machine.
 figures(_, {bulk, _, _}) -> [{rate, "", {more, "MB/s"}}, {cpu, "", {less, "us/MB"}}];
+figures(_, long) -> [{count, "", {less, ""}}, {worst, ", worst", {less, "ms"}}];
 figures(_, memory) ->
     [{{Side, What}, lists:concat([", ", Side, ", ", What]), {less, "bytes"}}
      || Side <- [client, server], What <- [rss, vm, driver]];

@@ -3,24 +3,24 @@
 %% What gen_rpc does, shown on real nodes, each an OS process of its own on the loopback interface.
 %% `make demo` runs it; so does `escript examples/demo.escript` after `rebar3 compile`.
 %% It leaves nothing behind: when this process ends, however it does, the nodes lose their standard
-%% input and stop. They find each other without epmd.
+%% input and stop, and the certificates are removed. The nodes find each other without epmd.
 -module(gen_rpc_demo).
 -mode(compile).
 
 -export([main/1]).
 %% Run on the nodes.
 -export([echo/1, new_counter/0, count/0, counted/0, keep/1, kept/0, kept_md5/0]).
--export([give_up/2, cast_many/3, wait_for_dead/2, transfer/2, rate/4, speed/3]).
+-export([give_up/2, cast_many/3, wait_for_dead/2, negotiated/1, transfer/2, rate/4, speed/3]).
 
 -define(COOKIE, "gen_rpc_demo").
--define(TIME_LIMIT, 60000).  % ms; a demo that takes longer hangs
+-define(TIME_LIMIT, 120000). % ms; a demo that takes longer hangs
 -define(CALL_LIMIT, 30000).  % ms; of one step
 -define(ROUND, 500).         % ms; of one measurement of calls
 -define(ROUNDS, 3).
 -define(MB, 1000000).
 
 main(_) ->
-    _ = spawn(fun() -> timer:sleep(?TIME_LIMIT), fail("it did not end within a minute") end),
+    _ = spawn(fun() -> timer:sleep(?TIME_LIMIT), fail("it did not end within two minutes") end),
     Start = erlang:monotonic_time(millisecond),
     try run() of
         Checks ->
@@ -36,23 +36,32 @@ main(_) ->
 
 run() ->
     say("~ts~n", [bold("gen_rpc between BEAM nodes")]),
-    Code = code(),
-    DistPort = free_port(),
-    Start = fun(Name, Ip, Cookie, Routes) -> start(Name, Ip, Cookie, DistPort, Code, Routes) end,
-    Beta = Start("beta", {127, 0, 0, 2}, ?COOKIE, []),
-    Gamma = Start("gamma", {127, 0, 0, 3}, ?COOKIE, []),
-    Mallory = Start("mallory", {127, 0, 0, 4}, "another", []),
-    Nobody = #{node => 'nobody@127.0.0.5', port => free_port()},
-    Alpha = Start("alpha", {127, 0, 0, 1}, ?COOKIE, [Beta, Gamma, Mallory, Nobody]),
-    Nodes = [Alpha, Beta, Gamma, Mallory],
+    {Keeper, Dir} = directory(),
+    Certs = certificates(Dir),
+    Setup = {code(), free_port()},
+    Beta = start("beta", {127, 0, 0, 2}, ?COOKIE, Setup,
+                 [{ssl_server_port, 0}, {ssl_server_options, maps:get(beta, Certs)}]),
+    Gamma = start("gamma", {127, 0, 0, 3}, ?COOKIE, Setup, []),
+    Mallory = start("mallory", {127, 0, 0, 4}, "another", Setup, []),
+    %% Whoever wants to call nobody over TLS arrives at beta.
+    Nobody = #{node => 'nobody@127.0.0.6', tcp => free_port(), ssl => maps:get(ssl, Beta)},
+    Alpha = start("alpha", {127, 0, 0, 1}, ?COOKIE, Setup,
+                  [ways(tcp, [Beta, Gamma, Mallory, Nobody])]),
+    Delta = start("delta", {127, 0, 0, 5}, ?COOKIE, Setup,
+                  [ways(ssl, [Beta, Nobody]), {ssl_client_options, maps:get(delta, Certs)}]),
+    Nodes = [Alpha, Beta, Gamma, Mallory, Delta],
     try
         say("~nErlang/OTP ~s, ~b cores. Each node is an OS process of its own:~n",
             [erlang:system_info(otp_release), erlang:system_info(schedulers_online)]),
         lists:foreach(fun(Node) -> introduce(Node) end, Nodes),
         calls(Alpha, Beta) ++ casts(Alpha, Beta) ++ failures(Alpha, Gamma, Mallory, Nobody) ++
-            transfers(Alpha, Beta) ++ compare(Alpha, Beta)
+            transfers(Alpha, Beta) ++
+            tls(Delta, Beta) ++ casts(Delta, Beta) ++
+            failures_of_tls(Delta, Beta, Mallory, Nobody, Certs) ++ transfers(Delta, Beta) ++
+            compare(Alpha, Delta, Beta)
     after
-        lists:foreach(fun(#{peer := Peer}) -> catch peer:stop(Peer) end, Nodes)
+        lists:foreach(fun(#{peer := Peer}) -> catch peer:stop(Peer) end, Nodes),
+        remove(Keeper)
     end.
 
 %%% What is shown
@@ -82,11 +91,11 @@ calls(Alpha, Beta) ->
      check("gen_rpc:nodes()", Known, [BetaNode]),
      check("erlang:nodes()", on(Alpha, erlang, nodes, []), [], "no distribution was used", [])].
 
-casts(Alpha, Beta) ->
-    title("alpha casts to beta"),
+casts(From, Beta) ->
+    title([name(From), " casts to beta"]),
     {Senders, Each} = {4, 5000},
     All = Senders * Each,
-    {Time, Counted} = on(Alpha, cast_many, [maps:get(node, Beta), Senders, Each]),
+    {Time, Counted} = on(From, cast_many, [maps:get(node, Beta), Senders, Each]),
     [check(io_lib:format("~b casts, ~b senders", [All, Senders]), Counted, All,
            "all counted on beta after ~b ms", [Time div 1000])].
 
@@ -108,34 +117,80 @@ failures(Alpha, Gamma, Mallory, Nobody) ->
            length(Lost) =:= Waiting andalso AllLost),
      check("a call to gamma now", rpc(Alpha, Gamma, [erlang, node, []]), {badrpc, nodedown})].
 
-transfers(Alpha, Beta) ->
-    title("50 random MB from alpha to beta and back, 3 times"),
+transfers(From, Beta) ->
+    title(["50 random MB from ", name(From), " to beta and back, 3 times"]),
     Size = 50 * ?MB,
-    Rounds = [on(Alpha, transfer, [maps:get(node, Beta), Size]) || _ <- lists:seq(1, ?ROUNDS)],
+    Rounds = [on(From, transfer, [maps:get(node, Beta), Size]) || _ <- lists:seq(1, ?ROUNDS)],
     {Up, Down, Sizes, MD5s} = unzip4(Rounds),
     [check("bytes that arrived on beta", lists:usort(Sizes), [Size]),
      check("same MD5 here, there and back", lists:all(fun all_equal/1, MD5s), true,
            "~b MB/s there, ~b MB/s back",
            [mb_per_s(Size, median(Up)), mb_per_s(Size, median(Down))])].
 
-%% Ours and erpc in turn, so that a disturbance meets both.
-compare(Alpha, Beta) ->
+%% TLS 1.2 resumes the session of the first connection; with TLS 1.3 each makes one of its own.
+tls(Delta, Beta) ->
+    title("delta calls beta over TLS"),
+    Node = maps:get(node, Beta),
+    Call = fun(Dest) -> on(Delta, gen_rpc, call, [Dest, erlang, node, []]) end,
+    {Time1, First} = timer:tc(Call, [Node]),
+    {Time2, Second} = timer:tc(Call, [{Node, second}]),
+    #{version := Version, cipher := Suite, resumed := Resumed1} = on(Delta, negotiated, [Node]),
+    #{resumed := Resumed2} = on(Delta, negotiated, [{Node, second}]),
+    Ms = fun(Time) -> Time div 1000 end,
+    [check("a first connection", First, Node, "~ts in ~b ms", [handshake(Resumed1), Ms(Time1)]),
+     check("a second one", Second, Node, "~ts in ~b ms", [handshake(Resumed2), Ms(Time2)],
+           {Resumed1, Resumed2} =:= {false, Version =:= 'tlsv1.2'}),
+     check("what they have agreed on", Version, Version, "~ts", [Suite]),
+     check("erlang:nodes()", on(Delta, erlang, nodes, []), [], "no distribution was used", [])].
+
+handshake(true) -> "handshake resumed,";
+handshake(false) -> "full handshake,".
+
+failures_of_tls(Delta, Beta, Mallory, Nobody, #{foreign := Foreign, delta := Stolen}) ->
+    title("what can go wrong with TLS"),
+    To = fun(Way, Options) ->
+             restart(Mallory, [{secret_cookie, ?COOKIE}, Way, {ssl_client_options, Options}]),
+             rpc(Mallory, Beta, [erlang, node, []])
+         end,
+    TlsPort = maps:get(ssl, Beta),
+    %% Over TLS 1.3 a client cannot open the alert that says why.
+    Why = case on(Delta, negotiated, [maps:get(node, Beta)]) of
+              #{version := 'tlsv1.2'} -> {alert, unknown_ca};
+              #{version := 'tlsv1.3'} -> handshake_failed
+          end,
+    [check("mallory, of another CA", To(ways(ssl, [Beta]), Foreign), {badtcp, {tls, Why}},
+           "though he knows the cookie now", []),
+     check("mallory, as delta", To(ways(ssl, [Beta]), Stolen), {badtcp, {tls, name_refused}},
+           "with a certificate that is not his", []),
+     check("mallory, without TLS", To(ways(tcp, [Beta#{tcp := TlsPort}]), []), {badrpc, nodedown},
+           "at the port for TLS", []),
+     check("delta means nobody, gets beta", rpc(Delta, Nobody, [erlang, node, []]),
+           {badtcp, {tls, wrong_name}}),
+     check("delta and beta go on", rpc(Delta, Beta, [erlang, node, []]), maps:get(node, Beta))].
+
+%% Ours and erpc in turn, so that a disturbance meets both. Erpc is without TLS all the time.
+compare(Alpha, Delta, Beta) ->
     title("beside erpc over distribution, in turn, median of 3"),
     Node = maps:get(node, Beta),
-    Connected = check("distribution is up", on(Alpha, net_kernel, connect_node, [Node]), true,
-                      "from here on, for erpc", []),
+    Connected = [on(From, net_kernel, connect_node, [Node]) || From <- [Alpha, Delta]],
+    Check = check("distribution is up", Connected, [true, true], "from here on, for erpc", []),
     say("  ~-27ts~12ts~12ts~8ts~n", ["", "gen_rpc", "erpc", "ratio"]),
-    Rate = fun(Callers) -> fun(With) -> on(Alpha, rate, [With, Node, Callers, ?ROUND]) end end,
-    Speed = fun(Size) -> fun(With) -> on(Alpha, speed, [With, Node, Size]) end end,
-    [Connected |
-     [row(What, Unit, both(Measure))
-      || {What, Unit, Measure} <- [{"64-byte calls, 1 caller", "calls/s", Rate(1)},
-                                   {"64-byte calls, 256 callers", "calls/s", Rate(256)},
-                                   {"20 MB argument", "MB/s", Speed(20 * ?MB)},
-                                   {"50 MB argument", "MB/s", Speed(50 * ?MB)}]]].
+    Rate = fun(Callers) ->
+               fun(From, With) -> on(From, rate, [With, Node, Callers, ?ROUND]) end
+           end,
+    Speed = fun(Size) -> fun(From, With) -> on(From, speed, [With, Node, Size]) end end,
+    [Check |
+     [row(What, Unit, both(From, Measure))
+      || {What, Unit, From, Measure} <-
+             [{"64-byte calls, 1 caller", "calls/s", Alpha, Rate(1)},
+              {"64-byte calls, 256 callers", "calls/s", Alpha, Rate(256)},
+              {"  over TLS", "calls/s", Delta, Rate(256)},
+              {"20 MB argument", "MB/s", Alpha, Speed(20 * ?MB)},
+              {"50 MB argument", "MB/s", Alpha, Speed(50 * ?MB)},
+              {"  over TLS", "MB/s", Delta, Speed(50 * ?MB)}]]].
 
-both(Measure) ->
-    Pairs = [{Measure(gen_rpc), Measure(erpc)} || _ <- lists:seq(1, ?ROUNDS)],
+both(From, Measure) ->
+    Pairs = [{Measure(From, gen_rpc), Measure(From, erpc)} || _ <- lists:seq(1, ?ROUNDS)],
     {Ours, Theirs} = lists:unzip(Pairs),
     {median(Ours), median(Theirs)}.
 
@@ -186,6 +241,11 @@ wait_for_count(Node, All) ->
 
 wait_for_dead(Node, Callers) ->
     in_parallel(Callers, fun() -> gen_rpc:call(Node, timer, sleep, [infinity]) end).
+
+%% What TLS a connection has.
+negotiated(Dest) ->
+    {ok, Port} = gen_rpc_registry:lookup(Dest),
+    maps:get(tls, gen_rpc_port:info(Port)).
 
 transfer(Node, Size) ->
     Bin = crypto:strong_rand_bytes(Size),
@@ -243,7 +303,7 @@ code() ->
 
 %% Distribution, for the comparison, needs no epmd: every node has an address of its own, and the
 %% same port there.
-start(Name, Ip, Cookie, DistPort, {Ebin, Beam}, Routes) ->
+start(Name, Ip, Cookie, {{Ebin, Beam}, DistPort}, Settings) ->
     Args = ["-setcookie", Cookie, "-pa", Ebin,
             "-start_epmd", "false", "-erl_epmd_port", integer_to_list(DistPort),
             "-kernel", "inet_dist_use_interface", io_lib:format("~w", [Ip]),
@@ -255,14 +315,36 @@ start(Name, Ip, Cookie, DistPort, {Ebin, Beam}, Routes) ->
     T = #{peer => Peer, node => Node},
     {module, ?MODULE} = on(T, code, load_binary, [?MODULE, "demo.escript", Beam]),
     ok = on(T, application, load, [gen_rpc]),
-    Ports = maps:from_list([{N, {tcp, P}} || #{node := N, port := P} <- Routes]),
-    ok = on(T, application, set_env, [gen_rpc, tcp_server_port, 0]),
-    ok = on(T, application, set_env, [gen_rpc, client_config_per_node, {internal, Ports}]),
-    {ok, _} = on(T, application, ensure_all_started, [gen_rpc]),
-    T#{port => on(T, gen_rpc_listener, port_number, []), pid => on(T, os, getpid, [])}.
+    ok = run_gen_rpc(T, [{tcp_server_port, 0} | Settings]),
+    Tls = [{ssl, on(T, gen_rpc_listener, port_number, [ssl])}
+           || lists:keymember(ssl_server_port, 1, Settings)],
+    maps:merge(T#{tcp => on(T, gen_rpc_listener, port_number, []), pid => on(T, os, getpid, [])},
+               maps:from_list(Tls)).
 
-introduce(#{node := Node, pid := Pid, port := Port}) ->
-    say("  ~-22s pid ~-8s gen_rpc on port ~b~n", [Node, Pid, Port]).
+%% With other settings.
+restart(T, Settings) ->
+    ok = on(T, application, stop, [gen_rpc]),
+    run_gen_rpc(T, Settings).
+
+run_gen_rpc(T, Settings) ->
+    lists:foreach(fun({Key, Value}) -> ok = on(T, application, set_env, [gen_rpc, Key, Value]) end,
+                  Settings),
+    {ok, _} = on(T, application, ensure_all_started, [gen_rpc]),
+    ok.
+
+%% The setting that says how to reach nodes: their ports for plain TCP or for TLS.
+ways(Driver, Nodes) ->
+    Ways = maps:from_list([{Node, {Driver, maps:get(Driver, T)}} || #{node := Node} = T <- Nodes]),
+    {client_config_per_node, {internal, Ways}}.
+
+introduce(#{node := Node, pid := Pid, tcp := Port} = T) ->
+    Tls = case T of
+              #{ssl := TlsPort} -> io_lib:format(", over TLS on ~b", [TlsPort]);
+              #{} -> ""
+          end,
+    say("  ~-22s pid ~-8s gen_rpc on port ~b~ts~n", [Node, Pid, Port, Tls]).
+
+name(#{node := Node}) -> hd(string:lexemes(atom_to_list(Node), "@")).
 
 on(T, F, A) -> on(T, ?MODULE, F, A).
 
@@ -290,6 +372,50 @@ until(Condition) ->
     case Condition() of
         true -> ok;
         false -> timer:sleep(10), until(Condition)
+    end.
+
+%%% Certificates
+
+%% A new directory, and the process that removes it when this one ends or says so.
+directory() ->
+    Script = "dir=$(mktemp -d) && trap '' INT TERM HUP && echo \"$dir\" && read -r _; "
+             "rm -rf \"$dir\"",
+    Keeper = open_port({spawn_executable, "/bin/sh"},
+                       [{args, ["-c", Script]}, {line, 4096}, exit_status]),
+    receive
+        {Keeper, {data, {eol, Dir}}} -> {Keeper, Dir};
+        {Keeper, {exit_status, _}} -> throw("mktemp cannot make a directory")
+    end.
+
+remove(Keeper) ->
+    true = port_command(Keeper, "\n"),
+    receive {Keeper, {exit_status, _}} -> ok end.
+
+%% Options of TLS. Mallory's certificate is by a CA of his own.
+certificates(Dir) ->
+    [Ours, His] = [filename:join(Dir, Ca) || Ca <- ["ours", "his"]],
+    {Beta, Delta, Mallory} = {"beta@127.0.0.2", "delta@127.0.0.5", "mallory@127.0.0.4"},
+    ok = make_certs([Ours, Beta, Delta]),
+    ok = make_certs([His, Mallory]),
+    Options = fun(By, Node) ->
+                  [{certfile, filename:join(By, Node ++ ".pem")},
+                   {keyfile, filename:join(By, Node ++ ".key")},
+                   {cacertfile, filename:join(Ours, "ca.pem")}]
+              end,
+    #{beta => Options(Ours, Beta), delta => Options(Ours, Delta), foreign => Options(His, Mallory)}.
+
+make_certs(Args) ->
+    Script = filename:join(filename:dirname(filename:absname(escript:script_name())), "make-certs"),
+    Port = open_port({spawn_executable, Script}, [{args, Args}, exit_status, stderr_to_stdout]),
+    case output(Port, []) of
+        {0, _} -> ok;
+        {_, Text} -> throw(string:trim(Text))
+    end.
+
+output(Port, Acc) ->
+    receive
+        {Port, {data, Data}} -> output(Port, [Acc | Data]);
+        {Port, {exit_status, Status}} -> {Status, lists:flatten(Acc)}
     end.
 
 %%% Output

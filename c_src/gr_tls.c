@@ -45,6 +45,7 @@ struct gr_tls {
     int begun;        /* the first byte has been looked at */
     int full;         /* the handshake was not a short one */
     int opened;       /* a record has been, after the handshake */
+    int told;         /* by an alert that was not encrypted; 0: none was */
     int alerts;       /* that the library has sent by itself, ever */
     uint32_t flags;   /* what is wrong with the peer's chain */
     size_t peer_size; /* of a client; 0: any name will do */
@@ -91,12 +92,24 @@ static size_t whole_record(const gr_tls *t)
     return have >= size ? size : 0;
 }
 
+/*
+ * An alert that is not encrypted: type, version, length 2, level, description. In the handshake of
+ * TLS 1.3 mbedTLS 3.6 sends such a one, and does not take it.
+ */
+static void note_alert(gr_tls *t)
+{
+    if (t->left == RECORD_HEAD + 2 && t->in[t->start] == TYPE_ALERT)
+        t->told = GR_ETLS_ALERT - t->in[t->start + RECORD_HEAD + 1];
+}
+
 /* The library gets whole records only, so that it stops between two of them. */
 static int on_receive(void *ctx, unsigned char *buf, size_t size)
 {
     gr_tls *t = ctx;
-    if (!t->left)
+    if (!t->left) {
         t->left = whole_record(t);
+        note_alert(t);
+    }
     if (!t->left)
         return t->eof ? 0 : MBEDTLS_ERR_SSL_WANT_READ;
     size_t n = t->left < size ? t->left : size;
@@ -312,6 +325,8 @@ int gr_tls_handshake(gr_tls *t)
         int error = mbedtls_ssl_handshake_step(&t->ssl);
         if (error == MBEDTLS_ERR_SSL_WANT_READ)
             return GR_NONE;
+        if (error == MBEDTLS_ERR_SSL_INVALID_MAC && t->told)
+            return fail(t, t->told);
         if (error != 0)
             return refuse(t, gr_tlserror_of_handshake(&t->ssl, error, t->flags));
     }

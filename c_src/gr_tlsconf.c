@@ -99,18 +99,22 @@ static int choose_suites(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_
     return GR_OK;
 }
 
+/* A version without a suite would be agreed on, and then there would be nothing to agree on. */
 static int choose_versions(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
 {
-    if (!o->min_version && !o->max_version) {
-        gr_mbedtls_versions(&c->ssl, 12, GR_TLS_VERSION_MAX);
-        return GR_OK;
-    }
-    if (o->min_version < 12 || o->min_version > o->max_version ||
-        o->max_version > GR_TLS_VERSION_MAX)
+    int min = o->min_version ? o->min_version : 12;
+    int max = o->max_version ? o->max_version : GR_TLS_VERSION_MAX;
+    if (min < 12 || min > max || max > GR_TLS_VERSION_MAX)
         return gr_tlsfile_wrong(err, GR_TLSOPT_VERSIONS, "%s, all that mbedTLS %s has here",
                                 GR_TLS_VERSION_MAX == 12 ? "tlsv1.2" : "tlsv1.2 and tlsv1.3",
                                 MBEDTLS_VERSION_STRING);
-    gr_mbedtls_versions(&c->ssl, o->min_version, o->max_version);
+    if (!gr_tlssuite_serves(c->suites, 12) && min == 12)
+        min = 13;
+    if (!gr_tlssuite_serves(c->suites, 13) && max == 13)
+        max = 12;
+    if (min > max)
+        return gr_tlsfile_wrong(err, GR_TLSOPT_CIPHERS, "suites of the versions that are allowed");
+    gr_mbedtls_versions(&c->ssl, min, max);
     return GR_OK;
 }
 

@@ -33,7 +33,9 @@ static int is_nomem(int error)
     /* A sum of two codes: the higher one is of the module that was asked, the lower one tells. */
     int low = error < 0 ? -(-error & 0x7f) : 0;
     return error == MBEDTLS_ERR_X509_ALLOC_FAILED || error == MBEDTLS_ERR_PK_ALLOC_FAILED ||
-           error == MBEDTLS_ERR_PEM_ALLOC_FAILED || low == MBEDTLS_ERR_ASN1_ALLOC_FAILED;
+           error == MBEDTLS_ERR_PEM_ALLOC_FAILED || error == MBEDTLS_ERR_ECP_ALLOC_FAILED ||
+           error == MBEDTLS_ERR_DHM_ALLOC_FAILED || low == MBEDTLS_ERR_ASN1_ALLOC_FAILED ||
+           low == MBEDTLS_ERR_MPI_ALLOC_FAILED;
 }
 
 typedef int (*parser)(void *to, const unsigned char *data, size_t size);
@@ -210,7 +212,10 @@ int gr_tlsfile_key(const gr_mem *mem, gr_str file, gr_str password, const mbedtl
         return GR_ENOMEM;
     if (error != 0)
         return wrong_key(error, password.size != 0, err);
-    if (gr_mbedtls_check_pair(&crt->pk, key, rng) != 0)
+    error = gr_mbedtls_check_pair(&crt->pk, key, rng);
+    if (is_nomem(error))
+        return GR_ENOMEM;
+    if (error != 0)
         return gr_tlsfile_wrong(err, GR_TLSOPT_KEYFILE,
                                 "it is not the key of the certificate in certfile");
     return GR_OK;

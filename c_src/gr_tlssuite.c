@@ -111,6 +111,15 @@ int gr_tlssuite_parse(gr_str names, int ids[GR_TLSSUITE_MAX], gr_str *bad)
     return GR_OK;
 }
 
+/* The numbers that begin with 13 are those of TLS 1.3. */
+int gr_tlssuite_serves(const int *ids, int version)
+{
+    for (; *ids; ids++)
+        if ((*ids >> 8 == 0x13) == (version == 13))
+            return 1;
+    return 0;
+}
+
 const char *gr_tlssuite_name(int id)
 {
     for (size_t i = 0; i < SUITES; i++)

@@ -16,6 +16,9 @@ void gr_tlssuite_default(int with_dhe, int ids[GR_TLSSUITE_MAX]);
  */
 int gr_tlssuite_parse(gr_str names, int ids[GR_TLSSUITE_MAX], gr_str *bad);
 
+/* Whether one of them is of that version of TLS: 12 or 13. */
+int gr_tlssuite_serves(const int *ids, int version);
+
 /* Name of a suite as IANA calls it; NULL for one that is not allowed. */
 const char *gr_tlssuite_name(int id);
 

@@ -85,8 +85,12 @@ wrong_values_are_refused(Config) ->
          [#{level := error, text := Text}] = gen_rpc_test_events:ours(client(Config)),
          ?assertNotEqual(nomatch, string:prefix(Text, "gen_rpc: invalid setting")),
          [?assertNotEqual(nomatch, string:find(Text, Part))
-          || Part <- [atom_to_list(Key), lists:flatten(io_lib:format("~0tp", [Value])), Allowed]]
+          || Part <- [atom_to_list(Key), shown(Config, Value), Allowed]]
      end || {Key, Values} <- wrong_values(), Value <- Values].
+
+%% As that node shows it: from OTP 26 on, two nodes may order the atoms in a map differently.
+shown(Config, Value) ->
+    lists:flatten(call(client(Config), io_lib, format, ["~0tp", [Value]])).
 
 wrong_values() ->
     NoNumbers = [foo, "1", <<"1">>, 1.0, [], {}, #{}, true, undefined, '', [1 | 2]],

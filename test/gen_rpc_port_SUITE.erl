@@ -636,6 +636,7 @@ start_unsent_calls(Client, N) ->
     #{calls := Before} = gen_rpc_port:info(Client),
     Calls = gen_rpc_test_task:start(N, fun(Id) -> call_and_wait(Client, 1000 + Id) end),
     wait(fun() -> maps:get(calls, gen_rpc_port:info(Client)) =:= Before + N end),
+    ok = gen_rpc_test_ports:forget_messages(), % down/1 would answer the question for the flush
     Calls.
 
 %% A port goes to another process as any port does: that one gets what the port has to say.

@@ -294,11 +294,11 @@ extensions(node, Options) ->
                                         client -> "clientAuth"
                                     end || Side <- proplists:get_value(usage, Options,
                                                                        [server, client])]),
-     extension("subjectAltName", [[case Kind of
-                                       dns -> "DNS:";
-                                       email -> "email:";
-                                       uri -> "URI:"
-                                   end, Name] || {Kind, Name} <- proplists:get_value(san, Options)])].
+     extension("subjectAltName", [case Kind of
+                                      dns -> ["DNS:", Name];
+                                      email -> ["email:", Name];
+                                      uri -> ["URI:", Name]
+                                  end || {Kind, Name} <- proplists:get_value(san, Options)])].
 
 extension(_Name, []) -> [];
 extension(Name, Values) -> [Name, " = ", lists:join(",", Values), "\n"].

@@ -41,9 +41,8 @@ start_app(T, Settings0) ->
     Settings = lists:ukeymerge(1, lists:ukeysort(1, Settings0), [{tcp_server_port, 0}]),
     lists:foreach(fun({K, V}) -> ok = call(T, application, set_env, [gen_rpc, K, V]) end, Settings),
     {ok, _} = call(T, application, ensure_all_started, [gen_rpc]),
-    Ports = [{port, tcp_server_port, []}, {ssl_port, ssl_server_port, [ssl]}],
-    maps:merge(T, maps:from_list([{Key, listening_port(T, proplists:get_value(Setting, Settings), Of)}
-                                  || {Key, Setting, Of} <- Ports])).
+    T#{port := listening_port(T, proplists:get_value(tcp_server_port, Settings), []),
+       ssl_port => listening_port(T, proplists:get_value(ssl_server_port, Settings), [ssl])}.
 
 listening_port(_T, Setting, _Of) when Setting =:= false; Setting =:= undefined -> 0;
 listening_port(T, _Setting, Of) -> call(T, gen_rpc_listener, port_number, Of).

@@ -53,9 +53,14 @@
 #endif
 
 #define GR_MBEDTLS_BAD_VERSION MBEDTLS_ERR_SSL_BAD_PROTOCOL_VERSION
-#define GR_MBEDTLS_NO_CIPHER MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE
 #define GR_MBEDTLS_BAD_CERT MBEDTLS_ERR_SSL_BAD_CERTIFICATE
 #define GR_MBEDTLS_TICKET_NEWS MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET
+
+/* Whether an error says that the two sides have no suite in common. */
+static inline int gr_mbedtls_is_no_cipher(int error)
+{
+    return error == MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE;
+}
 
 /* Once before all else, on any thread. 0 or an error of the library. */
 static inline int gr_mbedtls_start(void)
@@ -159,9 +164,14 @@ static inline int gr_mbedtls_no_hostname(mbedtls_ssl_context *ssl)
 #define GR_TLS_VERSION_MAX 12
 
 #define GR_MBEDTLS_BAD_VERSION MBEDTLS_ERR_SSL_BAD_HS_PROTOCOL_VERSION
-#define GR_MBEDTLS_NO_CIPHER MBEDTLS_ERR_SSL_NO_USABLE_CIPHERSUITE
 #define GR_MBEDTLS_BAD_CERT MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE
 #define GR_MBEDTLS_TICKET_NEWS MBEDTLS_ERR_SSL_WANT_READ
+
+static inline int gr_mbedtls_is_no_cipher(int error)
+{
+    return error == MBEDTLS_ERR_SSL_NO_USABLE_CIPHERSUITE ||
+           error == MBEDTLS_ERR_SSL_NO_CIPHER_CHOSEN;
+}
 
 static inline int gr_mbedtls_start(void)
 {

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "gr_tlserror.h"
 #include "gr_tlsname.h"
 #include "gr_tlssuite.h"
 
@@ -81,7 +82,10 @@ static int load_files(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_err
         return rc;
     c->dhe = o->dh.size != 0;
     warm_chain(&c->ca);
-    if (warm_private(c) != 0)
+    int error = warm_private(c);
+    if (gr_tlserror_is_nomem(error))
+        return GR_ENOMEM;
+    if (error != 0)
         return gr_tlsfile_wrong(err, GR_TLSOPT_KEYFILE, "it cannot sign");
     return gr_mbedtls_sha256(c->own.raw.p, c->own.raw.len, c->own_hash) == 0 ? GR_OK : GR_ECRYPTO;
 }

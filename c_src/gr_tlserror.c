@@ -24,6 +24,25 @@ static const meaning meanings[] = {
     {MBEDTLS_X509_BADCERT_CN_MISMATCH, GR_ETLS_NAME},
 };
 
+/* An error is a sum: the high part is of the module that was asked, the low part tells more. */
+int gr_tlserror_is_nomem(int error)
+{
+    int high = error < 0 ? -(-error & 0xff80) : 0;
+    int low = error < 0 ? -(-error & 0x7f) : 0;
+    switch (high) {
+    case MBEDTLS_ERR_SSL_ALLOC_FAILED:
+    case MBEDTLS_ERR_X509_ALLOC_FAILED:
+    case MBEDTLS_ERR_PK_ALLOC_FAILED:
+    case MBEDTLS_ERR_PEM_ALLOC_FAILED:
+    case MBEDTLS_ERR_ECP_ALLOC_FAILED:
+    case MBEDTLS_ERR_DHM_ALLOC_FAILED:
+    case MBEDTLS_ERR_MD_ALLOC_FAILED:
+        return 1;
+    default:
+        return low == MBEDTLS_ERR_ASN1_ALLOC_FAILED || low == MBEDTLS_ERR_MPI_ALLOC_FAILED;
+    }
+}
+
 int gr_tlserror_of_flags(uint32_t flags)
 {
     for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++)
@@ -42,8 +61,6 @@ static int of_alert(const mbedtls_ssl_context *ssl)
 static int of_parser(int error)
 {
     int high = -(-error & 0xff80);
-    if (high == MBEDTLS_ERR_X509_ALLOC_FAILED || high == MBEDTLS_ERR_PK_ALLOC_FAILED)
-        return GR_ENOMEM;
     int x509 =
         high <= MBEDTLS_ERR_X509_FEATURE_UNAVAILABLE && high >= MBEDTLS_ERR_X509_BUFFER_TOO_SMALL;
     int pk = high <= MBEDTLS_ERR_PK_SIG_LEN_MISMATCH && high >= MBEDTLS_ERR_PK_ALLOC_FAILED;
@@ -52,6 +69,10 @@ static int of_parser(int error)
 
 int gr_tlserror_of_handshake(const mbedtls_ssl_context *ssl, int error, uint32_t flags)
 {
+    if (gr_tlserror_is_nomem(error))
+        return GR_ENOMEM;
+    if (gr_mbedtls_is_no_cipher(error))
+        return GR_ETLS_CIPHER;
     switch (error) {
     case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
         return of_alert(ssl);
@@ -66,19 +87,10 @@ int gr_tlserror_of_handshake(const mbedtls_ssl_context *ssl, int error, uint32_t
         return GR_ETLS_NO_CERT;
     case GR_MBEDTLS_BAD_CERT:
         return GR_ETLS_BAD_CERT;
-    case GR_MBEDTLS_NO_CIPHER:
-#if defined(MBEDTLS_ERR_SSL_NO_CIPHER_CHOSEN)
-    case MBEDTLS_ERR_SSL_NO_CIPHER_CHOSEN:
-#endif
-        return GR_ETLS_CIPHER;
     case GR_MBEDTLS_BAD_VERSION:
         return GR_ETLS_VERSION;
     case MBEDTLS_ERR_SSL_INVALID_MAC:
         return GR_ETLS_RECORD;
-    case MBEDTLS_ERR_SSL_ALLOC_FAILED:
-    case MBEDTLS_ERR_MPI_ALLOC_FAILED:
-    case MBEDTLS_ERR_ECP_ALLOC_FAILED:
-        return GR_ENOMEM;
     default:
         return of_parser(error);
     }

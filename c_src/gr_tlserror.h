@@ -6,6 +6,9 @@
 #include "gr_base.h"
 #include "gr_tlscompat.h"
 
+/* Whether an error of the library says that there was no memory. */
+int gr_tlserror_is_nomem(int error);
+
 /* The code of what is wrong with a certificate, by the flags of its verification (not 0). */
 int gr_tlserror_of_flags(uint32_t flags);
 

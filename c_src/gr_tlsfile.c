@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gr_tlserror.h"
 #include "gr_tlskey.h"
 
 /* Likewise for keys; with less, mbedTLS on the other side refuses them. */
@@ -26,16 +27,6 @@ int gr_tlsfile_wrong(gr_tlsconf_error *err, gr_tlsopt option, const char *format
     (void)vsnprintf(err->why, sizeof err->why, format, args);
     va_end(args);
     return GR_ESTATE;
-}
-
-static int is_nomem(int error)
-{
-    /* A sum of two codes: the higher one is of the module that was asked, the lower one tells. */
-    int low = error < 0 ? -(-error & 0x7f) : 0;
-    return error == MBEDTLS_ERR_X509_ALLOC_FAILED || error == MBEDTLS_ERR_PK_ALLOC_FAILED ||
-           error == MBEDTLS_ERR_PEM_ALLOC_FAILED || error == MBEDTLS_ERR_ECP_ALLOC_FAILED ||
-           error == MBEDTLS_ERR_DHM_ALLOC_FAILED || low == MBEDTLS_ERR_ASN1_ALLOC_FAILED ||
-           low == MBEDTLS_ERR_MPI_ALLOC_FAILED;
 }
 
 typedef int (*parser)(void *to, const unsigned char *data, size_t size);
@@ -65,7 +56,7 @@ static int parse(const gr_mem *mem, gr_str file, parser how, void *to, gr_tlsopt
         return GR_ENOMEM;
     int error = how(to, copy, size);
     gr_tlskey_wipe(mem, copy, size);
-    if (is_nomem(error))
+    if (gr_tlserror_is_nomem(error))
         return GR_ENOMEM;
     if (error > 0)
         return gr_tlsfile_wrong(err, option, "%d of its %ss cannot be read", error, what);
@@ -208,12 +199,12 @@ int gr_tlsfile_key(const gr_mem *mem, gr_str file, gr_str password, const mbedtl
                    mbedtls_pk_context *key, mbedtls_ctr_drbg_context *rng, gr_tlsconf_error *err)
 {
     int error = gr_tlskey_parse(key, mem, file, password, rng);
-    if (is_nomem(error))
+    if (gr_tlserror_is_nomem(error))
         return GR_ENOMEM;
     if (error != 0)
         return wrong_key(error, password.size != 0, err);
     error = gr_mbedtls_check_pair(&crt->pk, key, rng);
-    if (is_nomem(error))
+    if (gr_tlserror_is_nomem(error))
         return GR_ENOMEM;
     if (error != 0)
         return gr_tlsfile_wrong(err, GR_TLSOPT_KEYFILE,

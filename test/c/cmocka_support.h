@@ -12,8 +12,17 @@
 
 #include "gr_base.h"
 
-/* Compares result codes by name, so that a failure can be read. Their names are all different. */
-#define assert_rc(rc, expected) assert_string_equal(gr_error_name(rc), gr_error_name(expected))
+/*
+ * Compares result codes, by name first, so that a failure can be read. A session, TLS, and an alert of
+ * TLS may have codes of the same name.
+ */
+#define assert_rc(rc, expected)                                                             \
+    do {                                                                                    \
+        int assert_rc_ = (rc);                                                              \
+        int assert_rc_expected_ = (expected);                                               \
+        assert_string_equal(gr_error_name(assert_rc_), gr_error_name(assert_rc_expected_)); \
+        assert_int_equal(assert_rc_, assert_rc_expected_);                                  \
+    } while (0)
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 

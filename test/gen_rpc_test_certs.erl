@@ -16,9 +16,9 @@
 
 -type cert() :: #{certfile := file:filename(),
                   keyfile := file:filename(),
-                  cacertfile := file:filename(),
+                  cacertfile => file:filename(),
                   crlfile => file:filename(),
-                  password => string()}.
+                  password => string() | binary()}.
 -export_type([ca/0, cert/0]).
 
 -type key() :: p256 | p384 | rsa1024 | rsa2048 | rsa3072.
@@ -112,7 +112,7 @@ encrypted(#{keyfile := Plain} = Cert, How, Password) ->
 %%% Files beside them
 
 %% A CRL in which these are revoked. It is read by the option crlfile.
--spec revoked_list(ca(), validity(), [cert()]) -> file:filename().
+-spec revoked_list(ca(), validity(), [cert() | ca()]) -> file:filename().
 revoked_list(#{dir := Dir} = Ca, Valid, Revoked) ->
     File = filename:join(Dir, unique() ++ ".crl"),
     Command = ["ca", "-config", config(Dir, []) | signer(Ca)],

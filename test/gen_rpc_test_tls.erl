@@ -4,7 +4,7 @@
 %% own; and one in between who changes a bit.
 -module(gen_rpc_test_tls).
 
--export([start_pair/1, restart/3, restart/5]).
+-export([start_pair/1, restart/5, versions/0]).
 -export([s_client/2, s_client/3, s_server/1, type/2, read_until/2, end_of/1, stop/1]).
 -export([start_relay/2, start_testssl/3, findings/1]).
 -export([client_hello/1, server_hello/1, start_flipper/1, flipper_port/1, flip/2, stop_flipper/1]).
@@ -13,7 +13,7 @@
                    ca := gen_rpc_test_certs:ca(),
                    client := gen_rpc_test_certs:cert(),
                    server := gen_rpc_test_certs:cert()}.
--type program() :: {port(), [string()]}.
+-type program() :: {port(), Unread :: string()}.
 -type options() :: [{atom(), term()}].
 -type flipper() :: {pid(), inet:port_number()}.
 -export_type([suite/0, program/0, flipper/0]).
@@ -25,6 +25,9 @@
 -define(TESTSSL_TIME, 150).
 -define(LIFE_TIME, 60).
 
+%% Of mbedTLS 3.6, as the linker counts.
+-define(WITH_1_3, 21).
+
 %%% Nodes
 
 %% A pair as in gen_rpc_test_pair, an authority in this directory, a certificate for each node.
@@ -35,12 +38,8 @@ start_pair(Dir) ->
     #{pair => Pair, ca => Ca, client => gen_rpc_test_certs:node(Ca, Client),
       server => gen_rpc_test_certs:node(Ca, Server)}.
 
-%% Restarts both, the client with the way to the server over TLS. Options of TLS for each.
--spec restart(suite(), options(), options()) -> gen_rpc_test_pair:t().
-restart(Suite, ClientOptions, ServerOptions) ->
-    restart(Suite, ClientOptions, ServerOptions, [], []).
-
-%% The same with more settings for each. The server's TCP listener is there, too.
+%% Restarts both, the client with the way to the server over TLS: options of TLS for each, and more
+%% settings for each. The server's TCP listener is there, too.
 -spec restart(suite(), options(), options(), [{atom(), term()}], [{atom(), term()}]) ->
           gen_rpc_test_pair:t().
 restart(#{pair := {Client0, Server0}}, ClientOptions, ServerOptions, ClientSettings,
@@ -53,6 +52,14 @@ restart(#{pair := {Client0, Server0}}, ClientOptions, ServerOptions, ClientSetti
                                            {ssl_client_options, ClientOptions}]),
     [ok = gen_rpc_test_events:clear(Node) || Node <- [Client, Server]],
     {Client, Server}.
+
+%% Those that the driver's library has.
+-spec versions() -> ['tlsv1.2' | 'tlsv1.3'].
+versions() ->
+    Driver = filename:join(code:priv_dir(gen_rpc), "gen_rpc_drv.so"),
+    {match, [Number]} = re:run(os:cmd("ldd '" ++ Driver ++ "'"), "libmbedtls\\.so\\.([0-9]+)",
+                               [{capture, all_but_first, list}]),
+    ['tlsv1.2' | ['tlsv1.3' || list_to_integer(Number) >= ?WITH_1_3]].
 
 %%% Strangers
 
@@ -101,11 +108,20 @@ findings({Program, File}) ->
 
 %% The first message of a client that has this version at most, and suites of all times.
 -spec client_hello(0..16#FFFF) -> binary().
+client_hello(16#0304) ->
+    Versions = extension(43, <<2, 16#0304:16>>),
+    Share = extension(51, <<36:16, 29:16, 32:16, (crypto:strong_rand_bytes(32))/binary>>),
+    client_hello(16#0303, <<16#1303:16, 16#1301:16>>, <<Versions/binary, Share/binary>>);
 client_hello(Version) ->
-    Suites = <<16#c02b:16, 16#cca9:16, 16#c02f:16, 16#c009:16, 16#c013:16, 16#002f:16>>,
-    Extensions = <<(extension(10, <<4:16, 23:16, 24:16>>))/binary,       % curves P-256, P-384
+    client_hello(Version, <<>>, <<>>).
+
+client_hello(Version, Suites0, Extensions0) ->
+    Suites = <<Suites0/binary, 16#c02b:16, 16#cca9:16, 16#c02f:16, 16#c009:16, 16#c013:16,
+               16#002f:16>>,
+    Extensions = <<(extension(10, <<6:16, 29:16, 23:16, 24:16>>))/binary, % X25519, P-256, P-384
                    (extension(11, <<1, 0>>))/binary,                     % points not compressed
-                   (extension(13, <<4:16, 4, 3, 4, 1>>))/binary>>,       % ECDSA, RSA with SHA-256
+                   (extension(13, <<4:16, 4, 3, 4, 1>>))/binary,         % ECDSA, RSA with SHA-256
+                   Extensions0/binary>>,
     Body = <<Version:16, (crypto:strong_rand_bytes(32))/binary, 0,
              (byte_size(Suites)):16, Suites/binary, 1, 0,
              (byte_size(Extensions)):16, Extensions/binary>>,

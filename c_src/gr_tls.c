@@ -312,6 +312,12 @@ static int refuse(gr_tls *t, int rc)
     return fail(t, rc);
 }
 
+/* mbedTLS 3.6 waits for all of a message, though it can hold no more than a record. */
+static int is_too_long(const gr_tls *t)
+{
+    return t->ssl.in_hslen > GR_TLS_RECORD;
+}
+
 int gr_tls_handshake(gr_tls *t)
 {
     if (t->failed != GR_OK)
@@ -324,7 +330,7 @@ int gr_tls_handshake(gr_tls *t)
             t->full = 1;
         int error = mbedtls_ssl_handshake_step(&t->ssl);
         if (error == MBEDTLS_ERR_SSL_WANT_READ)
-            return GR_NONE;
+            return is_too_long(t) ? refuse(t, GR_ETLS_HANDSHAKE) : GR_NONE;
         if (error == MBEDTLS_ERR_SSL_INVALID_MAC && t->told)
             return fail(t, t->told);
         if (error != 0)

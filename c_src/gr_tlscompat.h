@@ -88,13 +88,6 @@ static inline int gr_mbedtls_check_pair(const mbedtls_pk_context *pub,
     return mbedtls_pk_check_pair(pub, prv, mbedtls_ctr_drbg_random, rng);
 }
 
-static inline int gr_mbedtls_sign(mbedtls_pk_context *pk, const uint8_t hash[32], uint8_t *sig,
-                                  size_t room, size_t *size, mbedtls_ctr_drbg_context *rng)
-{
-    return mbedtls_pk_sign(pk, MBEDTLS_MD_SHA256, hash, 32, sig, room, size,
-                           mbedtls_ctr_drbg_random, rng);
-}
-
 static inline int gr_mbedtls_pbkdf2(mbedtls_md_type_t md, const uint8_t *password,
                                     size_t password_size, const uint8_t *salt, size_t salt_size,
                                     unsigned iterations, uint8_t *key, size_t key_size)
@@ -197,14 +190,6 @@ static inline int gr_mbedtls_check_pair(const mbedtls_pk_context *pub,
 {
     (void)rng;
     return mbedtls_pk_check_pair(pub, prv);
-}
-
-static inline int gr_mbedtls_sign(mbedtls_pk_context *pk, const uint8_t hash[32], uint8_t *sig,
-                                  size_t room, size_t *size, mbedtls_ctr_drbg_context *rng)
-{
-    (void)room;
-    return mbedtls_pk_sign(pk, MBEDTLS_MD_SHA256, hash, 32, sig, size, mbedtls_ctr_drbg_random,
-                           rng);
 }
 
 static inline int gr_mbedtls_pbkdf2(mbedtls_md_type_t md, const uint8_t *password,

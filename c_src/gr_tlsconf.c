@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Making a TLS configuration out of the contents of files. What can hurt: mbedTLS 2.28 writes into
- * a key that it only seems to read, when an elliptic curve is used for the first time (the multiples
- * of its generator). So each key that threads will share is used once here, before they do.
+ * Making a TLS configuration out of the contents of files. What can hurt: many threads use it at the
+ * same time. All that it holds is read only, but for what mbedTLS locks by itself: the random
+ * generator, RSA keys, the keys of the tickets.
  */
 #include "gr_tlsconf.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-#include "gr_tlserror.h"
 #include "gr_tlsname.h"
 #include "gr_tlssuite.h"
 
@@ -39,32 +38,6 @@ struct gr_tlsconf {
     int suites[GR_TLSSUITE_MAX];
 };
 
-/* ---- keys that threads share ---- */
-
-/* Uses the curve of a public key; whether the signature is one does not matter. */
-static void warm_public(mbedtls_pk_context *pk)
-{
-    static const uint8_t hash[32] = {1};
-    static const uint8_t signature[] = {0x30, 0x06, 0x02, 0x01, 0x05, 0x02, 0x01, 0x07};
-    if (mbedtls_pk_can_do(pk, MBEDTLS_PK_ECDSA))
-        (void)mbedtls_pk_verify(pk, MBEDTLS_MD_SHA256, hash, sizeof hash, signature,
-                                sizeof signature);
-}
-
-static void warm_chain(mbedtls_x509_crt *crt)
-{
-    for (; crt && crt->raw.p; crt = crt->next)
-        warm_public(&crt->pk);
-}
-
-static int warm_private(gr_tlsconf *c)
-{
-    static const uint8_t hash[32] = {1};
-    uint8_t signature[MBEDTLS_PK_SIGNATURE_MAX_SIZE];
-    size_t size;
-    return gr_mbedtls_sign(&c->key, hash, signature, sizeof signature, &size, &c->rng);
-}
-
 /* ---- the parts ---- */
 
 static int load_files(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_error *err)
@@ -81,12 +54,6 @@ static int load_files(gr_tlsconf *c, const gr_tlsconf_options *o, gr_tlsconf_err
     if (rc != GR_OK)
         return rc;
     c->dhe = o->dh.size != 0;
-    warm_chain(&c->ca);
-    int error = warm_private(c);
-    if (gr_tlserror_is_nomem(error))
-        return GR_ENOMEM;
-    if (error != 0)
-        return gr_tlsfile_wrong(err, GR_TLSOPT_KEYFILE, "it cannot sign");
     return gr_mbedtls_sha256(c->own.raw.p, c->own.raw.len, c->own_hash) == 0 ? GR_OK : GR_ECRYPTO;
 }
 

@@ -158,7 +158,10 @@ int gr_tlsfile_crl(const gr_mem *mem, gr_str file, mbedtls_x509_crl *crl, gr_tls
     int rc = parse(mem, file, parse_crl, crl, GR_TLSOPT_CRLFILE, "revocation list", err);
     for (const mbedtls_x509_crl *each = crl; each && rc == GR_OK; each = each->next) {
         found++;
-        if (each->next_update.year && mbedtls_x509_time_is_past(&each->next_update))
+        if (!each->next_update.year)
+            rc =
+                gr_tlsfile_wrong(err, GR_TLSOPT_CRLFILE, "it does not say when the next one comes");
+        else if (mbedtls_x509_time_is_past(&each->next_update))
             rc = wrong_date(err, GR_TLSOPT_CRLFILE, "expired on", &each->next_update);
     }
     if (rc != GR_OK)

@@ -141,6 +141,23 @@ static void oversize_record_is_refused_at_once(void **state)
     }
 }
 
+/* A message of the handshake that claims more than one record can hold is not waited for. */
+static void oversize_message_is_refused_at_once(void **state)
+{
+    (void)state;
+    static const uint8_t lengths[][3] = {{0xff, 0xff, 0xff}, {1, 0, 0}, {0, 0x50, 0}};
+    for (size_t i = 0; i < 2 * COUNT_OF(lengths); i++) {
+        /* A hello of a client or of a server, and the beginning of what it claims to be. */
+        uint8_t record[5 + 4 + 100] = {0x16, 3, 3, 0, 104, i % 2 ? 2 : 1};
+        memcpy(record + 6, lengths[i / 2], 3);
+        record[9] = record[10] = 3;
+        tls_pair_join(&pair);
+        tls_end *e = i % 2 ? &pair.client : &pair.server;
+        tls_end_feed(e, record, sizeof record);
+        assert_true(GR_IS_TLS(e->rc) && !GR_IS_ALERT(e->rc));
+    }
+}
+
 /* Two clients that meet, and a client that meets itself. */
 static void client_of_a_client_is_refused(void **state)
 {
@@ -501,6 +518,7 @@ int main(void)
         test_of(gen_rpc_without_tls_refuses_ours),
         test_of(garbage_is_refused),
         test_of(oversize_record_is_refused_at_once),
+        test_of(oversize_message_is_refused_at_once),
         test_of(client_of_a_client_is_refused),
 #if !GR_MBEDTLS_3
         cmocka_unit_test(old_versions_are_refused),

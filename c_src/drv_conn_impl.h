@@ -23,10 +23,10 @@ typedef enum {
 struct drv_conn {
     drv_port *port;
     drv_conn_state state;
-    int fd;                   /* -1 when down */
-    gr_session *session;      /* NULL while connecting and until the handshake starts */
-    gr_tlsconf *tlsconf;      /* a reference; NULL: plain TCP */
-    gr_tls *tls;              /* NULL: plain TCP, or a thread of the pool has it */
+    int fd;              /* -1 when down */
+    gr_session *session; /* NULL while connecting and until the handshake starts */
+    gr_tlsconf *tlsconf; /* a reference; NULL: plain TCP */
+    gr_tls *tls;         /* NULL: plain TCP, no byte has come yet, or a thread of the pool has it */
     drv_handshake *handshake; /* that has it; NULL: none */
     drv_quota *quota;         /* of the listener; NULL on the connecting side */
     uint8_t *config;          /* until open: the arguments, with the cookie: wiped when used */

@@ -20,9 +20,7 @@
 
 #include <mbedtls/ctr_drbg.h>
 #include <mbedtls/dhm.h>
-#include <mbedtls/ecdsa.h>
 #include <mbedtls/entropy.h>
-#include <mbedtls/error.h>
 #include <mbedtls/pem.h>
 #include <mbedtls/pk.h>
 #include <mbedtls/pkcs5.h>

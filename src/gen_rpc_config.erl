@@ -80,15 +80,15 @@ load([{Key, Default, Check, Allowed} | Rest], Given, Acc) ->
         false -> {error, {invalid_setting, Key, Value, Allowed}}
     end;
 load([], _Given, Acc) ->
-    case check_tls([{client, ssl_client_options, uses(ssl, Acc)},
-                    {server, ssl_server_options, maps:get(ssl_server_port, Acc) =/= false}], Acc) of
+    case check_tls([{client, uses(ssl, Acc)},
+                    {server, maps:get(ssl_server_port, Acc) =/= false}], Acc) of
         ok -> persistent_term:put(?KEY, Acc);
         Error -> Error
     end.
 
 %% Options of TLS are checked if they are needed or given.
-check_tls([{Role, Setting, Needed} | Rest], Acc) ->
-    case maps:get(Setting, Acc) of
+check_tls([{Role, Needed} | Rest], Acc) ->
+    case maps:get(gen_rpc_tls_options:setting(Role), Acc) of
         [] when not Needed ->
             check_tls(Rest, Acc);
         Options ->

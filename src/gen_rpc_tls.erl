@@ -49,7 +49,8 @@ init([]) ->
 
 load([Role | Rest], #state{ports = Ports} = State) ->
     Port = gen_rpc_port:open(),
-    {ok, Options} = gen_rpc_tls_options:check(Role, gen_rpc_config:get(setting(Role))),
+    Given = gen_rpc_config:get(gen_rpc_tls_options:setting(Role)),
+    {ok, Options} = gen_rpc_tls_options:check(Role, Given),
     case gen_rpc_tls_options:load(Port, Role, Options) of
         {ok, Number, IsForNode} ->
             _ = IsForNode orelse warn(Role, Options),
@@ -64,12 +65,10 @@ load([Role | Rest], #state{ports = Ports} = State) ->
 load([], State) ->
     {ok, State}.
 
-setting(server) -> ssl_server_options;
-setting(client) -> ssl_client_options.
-
 %% Peers that look at certificates will refuse it. Not an error here: some may not.
 warn(Role, #{certfile := File}) ->
-    gen_rpc_log:warning(#{what => "certificate is not for this node", setting => setting(Role),
+    gen_rpc_log:warning(#{what => "certificate is not for this node",
+                          setting => gen_rpc_tls_options:setting(Role),
                           node => node(), file => File}).
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.

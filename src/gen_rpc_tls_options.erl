@@ -3,7 +3,7 @@
 %% except that load/3 reads the files.
 -module(gen_rpc_tls_options).
 
--export([check/2, load/3, server_name/2, format/1]).
+-export([setting/1, check/2, load/3, server_name/2, format/1]).
 
 -type role() :: client | server.
 -type setting() :: ssl_client_options | ssl_server_options.
@@ -47,6 +47,7 @@ known(client) ->
     known() ++ [{server_name_indication, default, fun is_server_name/1,
                  "a host name of 1..255 ASCII characters, or disable"}].
 
+%% The setting that holds the options of a role.
 -spec setting(role()) -> setting().
 setting(client) -> ssl_client_options;
 setting(server) -> ssl_server_options.

@@ -23,6 +23,8 @@
 /* Of the session's configuration: everything but the timeout of the connect before it. */
 typedef struct conn_config {
     gr_session_config session;
+    uint32_t max_running; /* workers of the node at once; 0: no limit */
+    int tell_cancels;
     drv_keepalive keepalive;
     uint64_t tls; /* number of the configuration; 0: plain TCP */
     gr_str sni;
@@ -40,6 +42,11 @@ static int read_config(gr_role role, const uint8_t *buf, size_t size, conn_confi
     s->idle_timeout = drv_args_time(&a);
     s->output_limit = drv_args_u64(&a);
     s->auth.max_message = drv_args_u64(&a);
+    out->max_running = drv_args_u32(&a);
+    out->tell_cancels = drv_args_u8(&a);
+    s->compress = drv_args_u8(&a);
+    s->compress_context = drv_args_u8(&a);
+    s->compress_min = drv_args_u32(&a);
     out->keepalive.idle = drv_args_u32(&a);
     out->keepalive.interval = drv_args_u32(&a);
     out->keepalive.count = drv_args_u32(&a);
@@ -101,9 +108,26 @@ static int bind_to_tls(drv_conn *c, gr_session_config *s, uint8_t binding[32])
     return rc;
 }
 
+/*
+ * Whether a process is alive: only of those that are not it can be known at once. A signal to it is the
+ * price, so it is asked of calls alone that take long.
+ */
+static int is_alive(void *ctx, uintptr_t caller)
+{
+    const drv_conn *c = ctx;
+    ErlDrvMonitor monitor;
+    int rc = driver_monitor_process(c->port->ix, (ErlDrvTermData)caller, &monitor);
+    if (rc == 0)
+        (void)driver_demonitor_process(c->port->ix, &monitor);
+    return rc <= 0;
+}
+
 static int open_session(drv_conn *c, conn_config *cfg)
 {
     uint8_t binding[32];
+    cfg->session.frame_max = c->tls ? GR_TLS_RECORD : GR_SESSION_FRAME_MAX;
+    cfg->session.alive = is_alive;
+    cfg->session.alive_ctx = c;
     int rc = c->tls ? bind_to_tls(c, &cfg->session, binding) : GR_OK;
     if (rc != GR_OK)
         return rc;
@@ -113,7 +137,9 @@ static int open_session(drv_conn *c, conn_config *cfg)
     if (rc != GR_OK)
         return rc;
     forget_config(c);
-    c->output_limit = cfg->session.output_limit;
+    c->places.port = c->port->id;
+    c->places.max = c->server ? cfg->max_running : 0;
+    c->tell_cancels = cfg->tell_cancels;
     c->more = c->tls != NULL;
     c->state = DRV_CONN_OPEN;
     return GR_OK;
@@ -205,6 +231,7 @@ void drv_conn_down(drv_conn *c, drv_reason reason)
     c->state = DRV_CONN_DOWN;
     c->reason = reason;
     close_socket(c);
+    drv_limit_pass(&c->places);
     drv_tell_down(c->port->id, reason);
 }
 
@@ -244,6 +271,7 @@ void drv_conn_stop(drv_conn *c)
     close_socket(c);
     drv_tlsio_free(c);
     gr_tlsconf_unref(c->tlsconf);
+    drv_limit_leave(&c->places);
     while (drv_conn_drain(c, SIZE_MAX))
         ;
     gr_session_free(c->session);
@@ -306,6 +334,8 @@ static ErlDrvSSizeT do_close(drv_conn *c, const char *buf, size_t size, drv_resu
         return -1;
     if (c->state == DRV_CONN_DOWN)
         return drv_result_status(r, DRV_ST_DOWN);
+    if (c->state == DRV_CONN_CLOSING)
+        return drv_result_status(r, DRV_ST_CLOSING);
     if (c->session)
         gr_session_clock(c->session, drv_now());
     int rc = c->session ? gr_session_close(c->session, linger, only_idle) : GR_ESTATE;
@@ -326,11 +356,53 @@ static ErlDrvSSizeT do_cancel(drv_conn *c, const char *buf, size_t size, drv_res
     uint64_t id = drv_args_u64(&a);
     if (!drv_args_done(&a))
         return -1;
+    if (c->state == DRV_CONN_OPEN)
+        (void)drv_io_begin(c);
     int rc = c->session ? gr_session_cancel(c->session, id) : GR_ENOENT;
+    if (c->state == DRV_CONN_OPEN && rc == GR_OK)
+        drv_io_submitted(c);
     return drv_result_status(r, rc == GR_OK ? DRV_ST_YES : DRV_ST_NO);
 }
 
-#define INFO_COUNTERS 9
+static ErlDrvSSizeT do_settle(drv_conn *c)
+{
+    if (c->state == DRV_CONN_SECURING)
+        drv_tlsio_continue(c);
+    if (c->state == DRV_CONN_DOWN || c->state == DRV_CONN_CLOSING)
+        drv_limit_pass(&c->places);
+    if (c->state != DRV_CONN_OPEN)
+        return drv_result_none();
+    gr_session_clock(c->session, drv_now());
+    drv_io_turn(c);
+    drv_io_settle(c);
+    return drv_result_none();
+}
+
+/* The workers of a connection outlive it, and have their places until they end. */
+static ErlDrvSSizeT do_ended(drv_conn *c, const char *buf, size_t size)
+{
+    drv_args a = drv_args_of(buf, size);
+    uint32_t workers = drv_args_u32(&a);
+    if (!drv_args_done(&a))
+        return -1;
+    drv_limit_ended(&c->places, workers);
+    return drv_result_none();
+}
+
+static ErlDrvSSizeT do_taken(drv_conn *c, const char *buf, size_t size)
+{
+    drv_args a = drv_args_of(buf, size);
+    uint32_t messages = drv_args_u32(&a);
+    uint64_t bytes = drv_args_u64(&a);
+    if (!drv_args_done(&a))
+        return -1;
+    if (c->state != DRV_CONN_OPEN)
+        return drv_result_none();
+    gr_session_taken(c->session, messages, bytes);
+    return do_settle(c);
+}
+
+#define INFO_COUNTERS 18
 #define INFO_FIXED (2 + INFO_COUNTERS * 8 + 3 * 4)
 #define INFO_SUITE_MAX 64
 
@@ -363,9 +435,10 @@ static ErlDrvSSizeT do_info(const drv_conn *c, drv_result *r)
         gr_session_stats_get(c->session, &st);
     if (c->fd >= 0)
         drv_sock_keepalive(c->fd, &k);
-    const uint64_t counters[INFO_COUNTERS] = {st.calls,     st.served,     st.waiting,
-                                              st.output,    st.bytes_in,   st.bytes_out,
-                                              st.frames_in, st.frames_out, st.late};
+    const uint64_t counters[INFO_COUNTERS] = {
+        st.calls,       st.served,     st.waiting, st.output,     st.bytes_in,   st.bytes_out,
+        st.frames_in,   st.frames_out, st.late,    st.held,       st.too_late,   st.cancels_in,
+        st.cancels_out, st.aborted,    st.blocked, st.blocked_ms, st.deflate_in, st.deflate_out};
     uint8_t *at = out + 2;
     for (size_t i = 0; i < INFO_COUNTERS; i++, at += 8)
         gr_put64(at, counters[i]);
@@ -373,17 +446,6 @@ static ErlDrvSSizeT do_info(const drv_conn *c, drv_result *r)
     gr_put32(at + 4, k.interval);
     gr_put32(at + 8, k.count);
     return drv_result_bytes(r, out, INFO_FIXED + put_tls_info(c, out + INFO_FIXED));
-}
-
-static ErlDrvSSizeT do_settle(drv_conn *c)
-{
-    if (c->state == DRV_CONN_SECURING)
-        drv_tlsio_continue(c);
-    if (c->state != DRV_CONN_OPEN)
-        return drv_result_none();
-    gr_session_clock(c->session, drv_now());
-    drv_io_settle(c);
-    return drv_result_none();
 }
 
 ErlDrvSSizeT drv_conn_control(drv_conn *c, unsigned cmd, const char *buf, size_t size,
@@ -394,6 +456,9 @@ ErlDrvSSizeT drv_conn_control(drv_conn *c, unsigned cmd, const char *buf, size_t
     case DRV_CMD_CAST:
     case DRV_CMD_REPLY:
     case DRV_CMD_ADMIT:
+    case DRV_CMD_ORDERED:
+    case DRV_CMD_BROADCAST:
+    case DRV_CMD_ASK:
         if (c->state == DRV_CONN_OPEN)
             return drv_submit(c, cmd, buf, size, r);
         return drv_result_status(r, DRV_ST_DOWN);
@@ -403,12 +468,16 @@ ErlDrvSSizeT drv_conn_control(drv_conn *c, unsigned cmd, const char *buf, size_t
     case DRV_CMD_CREDIT:
         if (c->undelivered)
             c->undelivered--;
-        return c->reading && !c->more ? drv_result_none() : do_settle(c);
+        return c->held ? do_settle(c) : drv_result_none();
     case DRV_CMD_ACTIVATE:
         if (c->state == DRV_CONN_DOWN)
             return drv_result_status(r, DRV_ST_DOWN);
         c->active = 1;
         return do_settle(c);
+    case DRV_CMD_ENDED:
+        return do_ended(c, buf, size);
+    case DRV_CMD_TAKEN:
+        return do_taken(c, buf, size);
     case DRV_CMD_CANCEL:
         return do_cancel(c, buf, size, r);
     case DRV_CMD_CLOSE:

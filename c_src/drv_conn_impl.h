@@ -7,6 +7,7 @@
 #define DRV_CONN_IMPL_H
 
 #include "drv_conn.h"
+#include "drv_limit.h"
 #include "drv_sock.h"
 #include "drv_term.h"
 #include "drv_tls.h"
@@ -17,7 +18,8 @@ typedef enum {
     DRV_CONN_ACCEPTED,   /* waits for the owner's HANDSHAKE */
     DRV_CONN_SECURING,   /* TLS handshake */
     DRV_CONN_OPEN,       /* has a session */
-    DRV_CONN_DOWN        /* no socket; the session only remembers who waits */
+    DRV_CONN_CLOSING, /* has said all; waits for the peer to close, or the kernel may drop what it has not sent */
+    DRV_CONN_DOWN /* no socket; the session only remembers who waits */
 } drv_conn_state;
 
 struct drv_conn {
@@ -31,15 +33,17 @@ struct drv_conn {
     drv_quota *quota;         /* of the listener; NULL on the connecting side */
     uint8_t *config;          /* until open: the arguments, with the cookie: wiped when used */
     size_t config_size;
-    uint64_t deadline;     /* of the connect, then of the TLS handshake, ms */
-    uint64_t armed;        /* when the timer fires, ms; GR_FOREVER: it does not run */
-    uint64_t used;         /* last input or submission, ms */
-    int trimmed;           /* gave its buffers back since then */
-    uint64_t output_limit; /* bytes; the accepting side reads no requests beyond it */
-    drv_reason reason;     /* why it is down */
-    unsigned undelivered;  /* messages of requests that the acceptor has not taken yet */
+    uint64_t deadline;    /* of the connect, the TLS handshake, then of closing, ms */
+    uint64_t armed;       /* when the timer fires, ms; GR_FOREVER: it does not run */
+    uint64_t used;        /* last input or submission, ms */
+    int trimmed;          /* gave its buffers back since then */
+    drv_places places;    /* of workers: of the accepting side */
+    int tell_cancels;     /* the owner wants to hear of calls that are given up */
+    drv_reason reason;    /* why it is down */
+    unsigned undelivered; /* messages of requests that the acceptor has not taken yet */
     int server;
     int active;        /* requests may be delivered */
+    uint64_t held;     /* since when they can't be, ms; 0: they can */
     int eof;           /* nothing more to read */
     int reading;       /* selected for reading */
     int writing;       /* selected for writing */
@@ -66,11 +70,17 @@ void drv_io_select(drv_conn *c, int mode, int on);
 /* Before input, output or a submission: sets the session's clock. Returns the time, ms. */
 uint64_t drv_io_begin(drv_conn *c);
 
+/* Before input or output: a callback's allowance of computing, and its time to the microsecond. */
+void drv_io_turn(drv_conn *c);
+
 /* Sets the timer to what is due first, if that is earlier than what it is set to. */
 void drv_io_arm(drv_conn *c);
 
 /* After input, time or a command: delivers events, writes what is queued, sets the timer. */
 void drv_io_settle(drv_conn *c);
+
+/* All is written: closes this side's half, and goes down when the peer has closed its own. */
+void drv_io_finish(drv_conn *c);
 
 /* After a submission: writes at once or asks the owner to flush; sets the timer. */
 void drv_io_submitted(drv_conn *c);

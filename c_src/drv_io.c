@@ -4,6 +4,8 @@
  * whoever goes on after one asks whether the connection is still open.
  */
 #include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "drv_conn_impl.h"
@@ -18,6 +20,15 @@
 #define READ_BUDGET ((size_t)512 * 1024)
 #define FRAME_COST ((size_t)1024)
 #define WRITE_BUDGET ((size_t)512 * 1024)
+
+/*
+ * And for how long, us: memory that is touched for the first time can take ten times as long to fill.
+ * It is looked at between two reads of some 64 KiB.
+ */
+#define READ_TIME 300u
+
+/* How long a peer may take to close when all has been said, ms. */
+#define CLOSING_MAX 5000u
 
 /* How long unused until a connection gives its buffers back, ms. */
 #define TRIM_AFTER 1000u
@@ -34,6 +45,12 @@
 /* Messages of requests on their way to the acceptor; it takes one while the next is filled. */
 #define UNDELIVERED_MAX 8
 
+/*
+ * How long nothing is read when no request can be delivered, ms. Usually the acceptor is ready again
+ * before; after that they are taken in, because cancels and acknowledgements come between them.
+ */
+#define PAUSE_MAX 20u
+
 void drv_io_select(drv_conn *c, int mode, int on)
 {
     int *now = mode == ERL_DRV_READ ? &c->reading : &c->writing;
@@ -45,21 +62,41 @@ void drv_io_select(drv_conn *c, int mode, int on)
 
 /* ---- events ---- */
 
-/* The accepting side takes requests only as fast as they are started and their replies leave. */
-static int may_deliver(const drv_conn *c)
+static int is_paused(const drv_conn *c)
 {
-    if (!c->server || !gr_session_is_up(c->session))
-        return 1;
-    return c->active && c->undelivered < UNDELIVERED_MAX &&
-           gr_session_output(c->session) < c->output_limit;
+    return c->held && drv_now() < c->held + PAUSE_MAX;
 }
 
-static void add_request(drv_request *r, const gr_event *ev)
+/* Until the acceptor has it nobody has to know. */
+static int is_unowned(const drv_conn *c)
 {
-    r->id = ev->type == GR_EV_REQUEST ? ev->id : 0;
-    r->data = ev->data;
-    r->size = ev->size;
-    r->bin = ev->blob.owner;
+    return c->server && !c->active && gr_session_is_up(c->session);
+}
+
+/*
+ * Requests are delivered only as fast as they are started and their replies leave. First the place: what
+ * is not used is passed on to others that wait for one.
+ */
+static gr_hold what_to_hold(drv_conn *c)
+{
+    if (!c->server)
+        return GR_HOLD_NONE;
+    int place = drv_limit_reserve(&c->places, gr_session_is_holding(c->session));
+    if (!c->active || c->undelivered >= UNDELIVERED_MAX || gr_session_is_congested(c->session))
+        return GR_HOLD_ALL;
+    return place ? GR_HOLD_NONE : GR_HOLD_UNORDERED;
+}
+
+/* What arrives behind the first one that can't be delivered stays where it is for a moment. */
+static void hold(drv_conn *c)
+{
+    gr_hold what = what_to_hold(c);
+    gr_session_hold(c->session, what);
+    if (what == GR_HOLD_NONE || !gr_session_is_holding(c->session))
+        c->held = 0;
+    else if (!c->held)
+        c->held = drv_now();
+    gr_session_pause(c->session, is_paused(c));
 }
 
 static void answer(drv_conn *c, gr_event *ev)
@@ -84,41 +121,101 @@ static void on_event(drv_conn *c, gr_event *ev)
         drv_tell_up(id, gr_session_peer(c->session));
         break;
     case GR_EV_BYE:
-        drv_tell(id, DRV_ATOM_BYE);
+        if (!is_unowned(c))
+            drv_tell(id, DRV_ATOM_BYE);
         break;
     case GR_EV_IDLE:
         drv_tell(id, DRV_ATOM_IDLE);
         break;
     case GR_EV_END:
         drv_tlsio_last_words(c, 0);
-        drv_conn_down(c, drv_reason_atom(DRV_ATOM_NORMAL));
+        drv_io_finish(c);
         break;
     default:
         answer(c, ev);
     }
 }
 
-/* Takes events until there are none, a batch is full, or the acceptor has enough. */
+/* Requests on their way to the acceptor. */
+typedef struct batch {
+    size_t count;
+    drv_request requests[DRV_BATCH_MAX];
+} batch;
+
+/* Ordered ones are run one after the other, and need no place. */
+static void add_request(drv_conn *c, batch *b, const gr_event *ev)
+{
+    drv_request *r = &b->requests[b->count++];
+    r->id = ev->type == GR_EV_REQUEST ? ev->id : 0;
+    r->order = ev->order;
+    r->data = ev->data;
+    r->size = ev->size;
+    r->bin = ev->blob.owner;
+    if (r->order == GR_UNORDERED)
+        drv_limit_use(&c->places);
+}
+
+static void send_batch(drv_conn *c, batch *b)
+{
+    if (!b->count)
+        return;
+    c->undelivered++;
+    drv_tell_requests(c->port->id, b->requests, b->count);
+    b->count = 0;
+}
+
+/* A request that is given up in the same breath need not be started. */
+static int drop_request(drv_conn *c, batch *b, uint64_t id)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        drv_request *r = &b->requests[i];
+        if (r->id != id)
+            continue;
+        if (r->order == GR_UNORDERED)
+            drv_limit_ended(&c->places, 1);
+        else
+            gr_session_taken(c->session, 1, r->size);
+        if (r->bin)
+            driver_free_binary(r->bin);
+        memmove(r, r + 1, (--b->count - i) * sizeof *r);
+        return 1;
+    }
+    return 0;
+}
+
+static void on_cancel(drv_conn *c, batch *b, uint64_t id)
+{
+    if (drop_request(c, b, id) || !c->tell_cancels)
+        return;
+    send_batch(c, b);
+    drv_tell_cancel(c->port->id, id);
+}
+
+/* Takes events until there are none or a batch is full. */
 static int pump_batch(drv_conn *c)
 {
-    drv_request batch[DRV_BATCH_MAX];
-    size_t n = 0;
-    int rc = GR_NONE;
-    gr_event ev;
-    while (n < DRV_BATCH_MAX && c->state == DRV_CONN_OPEN && may_deliver(c) &&
-           (rc = gr_session_event(c->session, &ev)) == GR_OK) {
+    batch b;
+    int rc = GR_OK;
+    b.count = 0;
+    while (b.count < DRV_BATCH_MAX && c->state == DRV_CONN_OPEN) {
+        gr_event ev;
+        hold(c);
+        rc = gr_session_event(c->session, &ev);
+        if (rc != GR_OK)
+            break;
         if (ev.type == GR_EV_REQUEST || ev.type == GR_EV_CAST)
-            add_request(&batch[n++], &ev);
+            add_request(c, &b, &ev);
+        else if (ev.type == GR_EV_CANCEL)
+            on_cancel(c, &b, ev.id);
         else
             on_event(c, &ev);
     }
-    if (n) {
-        c->undelivered++;
-        drv_tell_requests(c->port->id, batch, n);
-    }
+    int full = b.count == DRV_BATCH_MAX;
+    drv_limit_unreserve(&c->places);
+    send_batch(c, &b);
     if (GR_IS_FATAL(rc))
         drv_conn_fail(c, rc);
-    return n == DRV_BATCH_MAX;
+    return full;
 }
 
 static void pump(drv_conn *c)
@@ -129,7 +226,7 @@ static void pump(drv_conn *c)
 
 /* ---- writing ---- */
 
-static size_t peek_output(const drv_conn *c, struct iovec *iov, size_t budget)
+static size_t peek_output(drv_conn *c, struct iovec *iov, size_t budget)
 {
     gr_iov v[WRITE_IOV];
     size_t n = gr_session_peek(c->session, v, WRITE_IOV);
@@ -149,6 +246,8 @@ static int write_some(drv_conn *c)
     while (budget && gr_session_output(c->session)) {
         struct iovec iov[WRITE_IOV];
         size_t n = peek_output(c, iov, budget);
+        if (!n)
+            break; /* it has failed, which its next event tells */
         ssize_t w = writev(c->fd, iov, (int)n);
         if (w < 0 && errno == EINTR)
             continue;
@@ -198,11 +297,12 @@ static void open_records(drv_conn *c)
         pump(c);
         if (before == budget)
             break;
-    } while (c->state == DRV_CONN_OPEN && rc == GR_OK && budget && may_deliver(c));
+    } while (c->state == DRV_CONN_OPEN && rc == GR_OK && budget && !is_paused(c) &&
+             !gr_session_more(c->session));
     if (c->state != DRV_CONN_OPEN)
         return;
     c->more = rc == GR_OK;
-    if (c->more && may_deliver(c))
+    if (c->more && !is_paused(c))
         ask_flush(c);
     if (rc == GR_EEOF || rc == GR_ETLS_TRUNCATED) {
         c->eof = 1;
@@ -217,11 +317,13 @@ static void open_records(drv_conn *c)
 
 static uint64_t due_of(const drv_conn *c)
 {
-    if (!c->session)
+    if (!c->session || c->state == DRV_CONN_CLOSING)
         return c->deadline;
     uint64_t due = gr_session_due(c->session);
-    uint64_t trim = c->trimmed ? GR_FOREVER : c->used + TRIM_AFTER;
-    return due < trim ? due : trim;
+    uint64_t own = c->trimmed ? GR_FOREVER : c->used + TRIM_AFTER;
+    if (c->held && !c->reading && c->held + PAUSE_MAX < own)
+        own = c->held + PAUSE_MAX;
+    return due < own ? due : own;
 }
 
 /* Reads the clock for what comes; the connection is in use. */
@@ -232,6 +334,11 @@ uint64_t drv_io_begin(drv_conn *c)
     c->used = now;
     c->trimmed = 0;
     return now;
+}
+
+void drv_io_turn(drv_conn *c)
+{
+    gr_session_turn(c->session, drv_now_us());
 }
 
 static void trim(drv_conn *c, uint64_t now)
@@ -254,12 +361,38 @@ void drv_io_arm(drv_conn *c)
     driver_set_timer(c->port->ix, (unsigned long)(due > now ? due - now : 0));
 }
 
+void drv_io_finish(drv_conn *c)
+{
+    if (!c->server || c->eof) {
+        drv_conn_down(c, drv_reason_atom(DRV_ATOM_NORMAL));
+        return;
+    }
+    c->state = DRV_CONN_CLOSING;
+    drv_limit_pass(&c->places);
+    c->deadline = drv_now() + CLOSING_MAX;
+    (void)shutdown(c->fd, SHUT_WR);
+    drv_io_select(c, ERL_DRV_WRITE, 0);
+    drv_io_select(c, ERL_DRV_READ, 1);
+    drv_io_arm(c);
+}
+
+/* What the peer still sends is of no use to anybody. */
+static void read_rest(drv_conn *c)
+{
+    uint8_t rest[4096];
+    ssize_t got = 1;
+    for (int i = 0; i < 16 && got > 0; i++)
+        got = recv(c->fd, rest, sizeof rest, 0);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+        drv_conn_down(c, drv_reason_atom(DRV_ATOM_NORMAL));
+}
+
 void drv_io_settle(drv_conn *c)
 {
     if (c->state == DRV_CONN_SECURING)
         drv_io_arm(c);
     pump(c);
-    if (c->state == DRV_CONN_OPEN && c->more && may_deliver(c))
+    if (c->state == DRV_CONN_OPEN && c->more && !is_paused(c))
         open_records(c);
     if (c->state == DRV_CONN_OPEN && !c->flush_pending && !c->writing)
         flush(c);
@@ -269,8 +402,9 @@ void drv_io_settle(drv_conn *c)
         return;
     if (gr_session_output(c->session) && !c->flush_pending)
         drv_io_select(c, ERL_DRV_WRITE, 1);
-    drv_io_select(c, ERL_DRV_READ, !c->eof && may_deliver(c));
-    gr_session_reading(c->session, c->reading);
+    if (gr_session_more(c->session))
+        ask_flush(c);
+    drv_io_select(c, ERL_DRV_READ, !c->eof && !is_paused(c));
     drv_io_arm(c);
 }
 
@@ -280,11 +414,9 @@ void drv_io_settle(drv_conn *c)
  */
 static int wants_company(const drv_conn *c)
 {
-    gr_session_stats st;
     if (gr_session_output(c->session) >= WRITE_AT_ONCE)
         return 0;
-    gr_session_stats_get(c->session, &st);
-    return c->server ? st.served > 0 : st.calls != 1;
+    return c->server ? gr_session_calls(c->session) > 0 : gr_session_calls(c->session) != 1;
 }
 
 void drv_io_submitted(drv_conn *c)
@@ -293,11 +425,13 @@ void drv_io_submitted(drv_conn *c)
         if (wants_company(c)) {
             ask_flush(c);
         } else {
+            drv_io_turn(c);
             drv_io_settle(c);
             return;
         }
     } else if (!c->writing && !c->tls && gr_session_output(c->session) >= WRITE_AT_ONCE) {
         c->flush_pending = 0;
+        drv_io_turn(c);
         drv_io_settle(c);
         return;
     }
@@ -335,20 +469,13 @@ static ssize_t read_some(drv_conn *c, size_t budget, int *drained)
     return got;
 }
 
-static size_t frames_in(const drv_conn *c)
-{
-    gr_session_stats st;
-    gr_session_stats_get(c->session, &st);
-    return (size_t)st.frames_in;
-}
-
 static void read_tls(drv_conn *c)
 {
     drv_tlsio_fill(c);
     if (c->state != DRV_CONN_OPEN)
         return;
     c->more = 1;
-    if (may_deliver(c))
+    if (!is_paused(c))
         open_records(c);
 }
 
@@ -356,8 +483,10 @@ static void read_plain(drv_conn *c)
 {
     size_t spent = 0;
     int drained = 0;
-    while (c->state == DRV_CONN_OPEN && spent < READ_BUDGET && !drained && may_deliver(c)) {
-        size_t frames = frames_in(c);
+    uint64_t end = drv_now_us() + READ_TIME;
+    while (c->state == DRV_CONN_OPEN && spent < READ_BUDGET && !drained && !is_paused(c) &&
+           !gr_session_more(c->session)) {
+        uint64_t frames = gr_session_frames_in(c->session);
         ssize_t got = read_some(c, READ_BUDGET - spent, &drained);
         if (got > 0) {
             gr_session_filled(c->session, (size_t)got);
@@ -367,7 +496,9 @@ static void read_plain(drv_conn *c)
             c->eof = 1;
         }
         pump(c);
-        spent += (frames_in(c) - frames) * FRAME_COST;
+        spent += (size_t)(gr_session_frames_in(c->session) - frames) * FRAME_COST;
+        if (drv_now_us() >= end)
+            break;
     }
 }
 
@@ -375,9 +506,12 @@ void drv_conn_readable(drv_conn *c)
 {
     if (c->state == DRV_CONN_SECURING)
         drv_tlsio_readable(c);
+    if (c->state == DRV_CONN_CLOSING)
+        read_rest(c);
     if (c->state != DRV_CONN_OPEN)
         return;
     (void)drv_io_begin(c);
+    drv_io_turn(c);
     if (c->tls)
         read_tls(c);
     else
@@ -406,6 +540,7 @@ void drv_conn_writable(drv_conn *c)
     if (c->state != DRV_CONN_OPEN)
         return;
     (void)drv_io_begin(c);
+    drv_io_turn(c);
     if (!c->tls)
         c->flush_pending = 0;
     flush(c);
@@ -424,6 +559,13 @@ void drv_conn_timeout(drv_conn *c)
             drv_io_arm(c);
         return;
     }
+    if (c->state == DRV_CONN_CLOSING) {
+        if (c->deadline <= now)
+            drv_conn_down(c, drv_reason_atom(DRV_ATOM_NORMAL));
+        else
+            drv_io_arm(c);
+        return;
+    }
     if (c->state == DRV_CONN_SECURING) {
         if (c->deadline <= now)
             drv_conn_fail(c, GR_EAUTHTIME);
@@ -434,6 +576,7 @@ void drv_conn_timeout(drv_conn *c)
     if (c->state != DRV_CONN_OPEN)
         return;
     gr_session_clock(c->session, now);
+    drv_io_turn(c);
     trim(c, now);
     int rc = gr_session_tick(c->session);
     if (rc != GR_OK)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "drv_conn.h"
+#include "drv_limit.h"
 #include "drv_listener.h"
 #include "drv_pool.h"
 #include "drv_port.h"
@@ -18,6 +19,13 @@ uint64_t drv_now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+uint64_t drv_now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 drv_port *drv_port_new(void)
@@ -35,8 +43,12 @@ static int drv_init(void)
     drv_term_init();
     if (drv_pool_init() != 0)
         return -1;
-    if (drv_tls_init() == 0)
+    if (drv_tls_init() != 0)
+        goto no_tls;
+    if (drv_limit_init() == 0)
         return 0;
+    drv_tls_finish();
+no_tls:
     drv_pool_finish();
     return -1;
 }
@@ -46,6 +58,7 @@ static void drv_finish(void)
 {
     drv_pool_finish();
     drv_tls_finish();
+    drv_limit_finish();
 }
 
 static ErlDrvData drv_start(ErlDrvPort ix, char *command)
@@ -122,6 +135,13 @@ static void drv_timeout(ErlDrvData data)
         drv_listener_timeout(p->listener);
 }
 
+/* Nobody is monitored for longer than it takes to see whether it is alive. */
+static void drv_process_exit(ErlDrvData data, ErlDrvMonitor *monitor)
+{
+    (void)data;
+    (void)monitor;
+}
+
 /* May run later, on any thread, without the port's lock. */
 static void drv_stop_select(ErlDrvEvent event, void *reserved)
 {
@@ -145,6 +165,7 @@ static ErlDrvEntry entry = {
     .minor_version = ERL_DRV_EXTENDED_MINOR_VERSION,
     /* Admission is the session's: the VM's own queue limit would suspend callers without end. */
     .driver_flags = ERL_DRV_FLAG_USE_PORT_LOCKING | ERL_DRV_FLAG_NO_BUSY_MSGQ,
+    .process_exit = drv_process_exit,
     .stop_select = drv_stop_select,
 };
 

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define DRV_NAME "gen_rpc_drv"
-#define DRV_VERSION "2"
+#define DRV_VERSION "3"
 
 enum {
     DRV_CMD_CONNECT = 1,
@@ -20,14 +20,19 @@ enum {
     DRV_CMD_CALL = 5,      /* also as the first byte of port_command's data */
     DRV_CMD_CAST = 6,      /* likewise */
     DRV_CMD_REPLY = 7,     /* likewise */
-    DRV_CMD_ADMIT = 8,     /* asks what CALL, CAST or REPLY would be answered */
+    DRV_CMD_ADMIT = 8,     /* asks what a command that submits would be answered */
     DRV_CMD_FLUSH = 9,
     DRV_CMD_CREDIT = 10,
     DRV_CMD_CANCEL = 11,
     DRV_CMD_CLOSE = 12,
     DRV_CMD_DRAIN = 13, /* after down: answers some of the callers that are left */
     DRV_CMD_INFO = 14,
-    DRV_CMD_TLS_LOAD = 15
+    DRV_CMD_TLS_LOAD = 15,
+    DRV_CMD_ORDERED = 16,   /* a cast on the ordered lane; as CALL */
+    DRV_CMD_BROADCAST = 17, /* likewise, for a registered process */
+    DRV_CMD_ASK = 18,       /* likewise, and with a reply */
+    DRV_CMD_ENDED = 19,     /* so many workers of this connection have ended */
+    DRV_CMD_TAKEN = 20      /* so many ordered messages, of so many bytes, are being run */
 };
 
 /* First byte of a command's result; success of a submission is an empty result. */
@@ -80,5 +85,8 @@ drv_port *drv_port_new(void);
 
 /* Monotonic milliseconds, from some start. */
 uint64_t drv_now(void);
+
+/* Monotonic microseconds, of a clock that costs more. */
+uint64_t drv_now_us(void);
 
 #endif

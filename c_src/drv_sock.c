@@ -74,10 +74,17 @@ int drv_sock_accept(int fd, drv_addr *peer)
     return child < 0 ? -errno : child;
 }
 
+/*
+ * Bytes that the kernel takes beyond what it can send: they are in front of all that comes later, and
+ * more would not make it faster.
+ */
+#define UNSENT_MAX (256 * 1024)
+
 int drv_sock_tune(int fd, const drv_keepalive *k)
 {
     int rc[] = {
         set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1),
+        set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX),
         set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1),
         set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)k->idle),
         set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)k->interval),

@@ -22,7 +22,7 @@ int drv_sock_listen(const drv_addr *addr, socklen_t size);
 
 int drv_sock_accept(int fd, drv_addr *peer);
 
-/* Turns on TCP_NODELAY and keepalive; the first failure is returned, the rest is tried. */
+/* Turns on TCP_NODELAY and keepalive, bounds what waits in the kernel; the first failure is returned, the rest is tried. */
 int drv_sock_tune(int fd, const drv_keepalive *k);
 
 /* What the kernel has; zeros where keepalive is off. */

@@ -14,7 +14,26 @@
 /* Pieces that need no allocation. gen_rpc_port.erl packs messages of very many small ones. */
 #define PIECES_MAX 64
 
-static gr_submit get_submitter(drv_conn *c, drv_args *a)
+static int is_submission(unsigned cmd)
+{
+    return (cmd >= DRV_CMD_CALL && cmd <= DRV_CMD_REPLY) ||
+           (cmd >= DRV_CMD_ORDERED && cmd <= DRV_CMD_ASK);
+}
+
+static gr_order order_of(unsigned cmd)
+{
+    switch (cmd) {
+    case DRV_CMD_ORDERED:
+        return GR_ORDERED;
+    case DRV_CMD_BROADCAST:
+    case DRV_CMD_ASK:
+        return GR_BROADCAST;
+    default:
+        return GR_UNORDERED;
+    }
+}
+
+static gr_submit get_submitter(drv_conn *c, unsigned cmd, drv_args *a)
 {
     gr_submit who;
     uint64_t now = drv_io_begin(c);
@@ -23,6 +42,8 @@ static gr_submit get_submitter(drv_conn *c, drv_args *a)
     who.deadline = time == GR_FOREVER ? GR_FOREVER : now + time;
     gr_str tag = drv_args_str(a);
     who.caller = driver_caller(c->port->ix);
+    who.order = order_of(cmd);
+    who.cast = cmd == DRV_CMD_CAST;
     who.tag = tag.data;
     who.tag_size = tag.size;
     return who;
@@ -30,12 +51,11 @@ static gr_submit get_submitter(drv_conn *c, drv_args *a)
 
 static int queue(drv_conn *c, unsigned cmd, const gr_submit *who, const gr_piece *pieces, size_t n)
 {
-    int rc;
-    if (cmd == DRV_CMD_CALL)
+    if (cmd == DRV_CMD_CALL || cmd == DRV_CMD_ASK)
         return gr_session_call(c->session, who, pieces, n);
-    if (cmd == DRV_CMD_CAST)
-        return gr_session_cast(c->session, pieces, n);
-    rc = gr_session_reply(c->session, who->id, pieces, n);
+    if (cmd != DRV_CMD_REPLY)
+        return gr_session_cast(c->session, who->order, pieces, n);
+    int rc = gr_session_reply(c->session, who->id, pieces, n);
     /* The caller has been told, or is gone. Either way the worker is done. */
     return rc == GR_ETOOBIG || rc == GR_ENOENT ? GR_OK : rc;
 }
@@ -64,8 +84,14 @@ static ErlDrvSSizeT result_of(drv_conn *c, int rc, drv_result *r)
 ErlDrvSSizeT drv_submit(drv_conn *c, unsigned cmd, const char *buf, size_t size, drv_result *r)
 {
     drv_args a = drv_args_of(buf, size);
-    gr_submit who = get_submitter(c, &a);
-    uint64_t asked = cmd == DRV_CMD_ADMIT ? drv_args_u64(&a) : (uint64_t)(a.end - a.at);
+    gr_submit who = get_submitter(c, cmd, &a);
+    uint64_t asked = (uint64_t)(a.end - a.at);
+    if (cmd == DRV_CMD_ADMIT) {
+        asked = drv_args_u64(&a);
+        unsigned then = drv_args_u8(&a);
+        who.order = order_of(then);
+        who.cast = then == DRV_CMD_CAST;
+    }
     if (a.short_of)
         return -1;
     int rc = gr_session_admit(c->session, &who, asked);
@@ -81,7 +107,7 @@ ErlDrvSSizeT drv_submit(drv_conn *c, unsigned cmd, const char *buf, size_t size,
 /* Whoever sent a large message learns by message what a small one learns by result. */
 static void refuse(drv_conn *c, unsigned cmd, const gr_submit *who, int rc, uint64_t size)
 {
-    if (cmd != DRV_CMD_CALL || rc == GR_EEXIST)
+    if ((cmd != DRV_CMD_CALL && cmd != DRV_CMD_ASK) || rc == GR_EEXIST)
         return;
     gr_call *call = driver_alloc(sizeof *call + who->tag_size);
     if (!call)
@@ -139,8 +165,8 @@ void drv_conn_outputv(drv_conn *c, ErlIOVec *ev)
     unsigned cmd = drv_args_u8(&a);
     if (!c->session)
         return;
-    gr_submit who = get_submitter(c, &a);
-    if (a.short_of || cmd < DRV_CMD_CALL || cmd > DRV_CMD_REPLY)
+    gr_submit who = get_submitter(c, cmd, &a);
+    if (a.short_of || !is_submission(cmd))
         return;
     size_t skip = (size_t)(a.at - (const uint8_t *)head);
     int rc = queue_vector(c, cmd, &who, ev, skip);

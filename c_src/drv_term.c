@@ -23,6 +23,9 @@ static const char *const atom_names[DRV_ATOM_COUNT] = {
     [DRV_ATOM_CONNECT_TIMEOUT] = "connect_timeout",
     [DRV_ATOM_TLS] = "tls",
     [DRV_ATOM_ALERT] = "alert",
+    [DRV_ATOM_CANCEL] = "cancel",
+    [DRV_ATOM_ORDERED] = "ordered",
+    [DRV_ATOM_BROADCAST] = "broadcast",
 };
 
 /* The fatal codes of the core lie in three ranges: from the first one down to the last one. */
@@ -203,7 +206,7 @@ void drv_tell_accepted(ErlDrvTermData port, ErlDrvTermData child, const uint8_t 
 /* clang-format on */
 
 /* Words of the term of one request, and of what is around them all. */
-#define REQUEST_WORDS 8
+#define REQUEST_WORDS 10
 #define AROUND_WORDS 9
 
 void drv_tell_requests(ErlDrvTermData port, drv_request *batch, size_t count)
@@ -222,8 +225,12 @@ void drv_tell_requests(ErlDrvTermData port, drv_request *batch, size_t count)
         spec[n++] = batch[i].size;
         if (batch[i].bin)
             spec[n++] = 0;
+        if (batch[i].order != GR_UNORDERED) {
+            spec[n++] = ERL_DRV_ATOM;
+            spec[n++] = atoms[batch[i].order == GR_ORDERED ? DRV_ATOM_ORDERED : DRV_ATOM_BROADCAST];
+        }
         spec[n++] = ERL_DRV_TUPLE;
-        spec[n++] = 2;
+        spec[n++] = batch[i].order == GR_UNORDERED ? 2 : 3;
     }
     spec[n++] = ERL_DRV_NIL;
     spec[n++] = ERL_DRV_LIST;
@@ -237,6 +244,17 @@ void drv_tell_requests(ErlDrvTermData port, drv_request *batch, size_t count)
 }
 
 /* clang-format off */
+
+void drv_tell_cancel(ErlDrvTermData port, uint64_t id)
+{
+    ErlDrvTermData spec[] = {
+        ERL_DRV_PORT, port,
+        ERL_DRV_ATOM, atoms[DRV_ATOM_CANCEL],
+        ERL_DRV_UINT64, (ErlDrvTermData)&id,
+        ERL_DRV_TUPLE, 3,
+    };
+    TELL(port, spec);
+}
 
 void drv_answer_body(ErlDrvTermData port, const gr_call *c, const gr_event *ev)
 {

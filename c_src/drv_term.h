@@ -15,6 +15,7 @@
 
 typedef struct drv_request {
     uint64_t id; /* 0: a cast */
+    gr_order order;
     const uint8_t *data;
     size_t size;
     ErlDrvBinary *bin; /* holds data if not NULL; given away with the message */
@@ -39,6 +40,9 @@ typedef enum {
     DRV_ATOM_CONNECT_TIMEOUT,
     DRV_ATOM_TLS,
     DRV_ATOM_ALERT,
+    DRV_ATOM_CANCEL,
+    DRV_ATOM_ORDERED,
+    DRV_ATOM_BROADCAST,
     DRV_ATOM_COUNT
 } drv_atom;
 
@@ -71,8 +75,11 @@ void drv_tell_up(ErlDrvTermData port, const gr_peer *peer);
 /* {Port, accepted, Child, Address}. */
 void drv_tell_accepted(ErlDrvTermData port, ErlDrvTermData child, const uint8_t *addr, size_t size);
 
-/* {Port, requests, [{Id, Body}]}. Drops the references that the batch holds. */
+/* {Port, requests, [{Id, Body} | {Id, Body, Order}]}. Drops the references that the batch holds. */
 void drv_tell_requests(ErlDrvTermData port, drv_request *batch, size_t count);
+
+/* {Port, cancel, Id}. */
+void drv_tell_cancel(ErlDrvTermData port, uint64_t id);
 
 /* To a caller: {Ref, Body}, {Ref, ready}, {Ref, {Kind, Reason}}, {Ref, {too_big, Size, Limit}}. */
 void drv_answer_body(ErlDrvTermData port, const gr_call *c, const gr_event *ev);

@@ -178,12 +178,14 @@ int drv_tlsio_open(drv_conn *c, size_t *budget)
     return GR_OK;
 }
 
-/* One record of the session's output. */
+/* One record of the session's output. GR_NONE: there is none yet, because it is being compressed. */
 static int seal(drv_conn *c)
 {
     gr_iov v[IOV];
     size_t taken;
     size_t n = gr_session_peek(c->session, v, IOV);
+    if (!n)
+        return GR_NONE;
     int rc = gr_tls_write(c->tls, v, n, &taken);
     gr_session_consume(c->session, taken);
     gr_session_below(c->session, gr_tls_output(c->tls));
@@ -201,7 +203,7 @@ int drv_tlsio_write(drv_conn *c)
         int rc = GR_OK;
         for (int i = 0; i < SEAL_RECORDS && rc == GR_OK && gr_session_output(c->session); i++)
             rc = seal(c);
-        error = rc == GR_OK ? write_out(c) : ENOMEM;
+        error = GR_IS_FATAL(rc) ? ENOMEM : write_out(c);
     }
     gr_session_below(c->session, gr_tls_output(c->tls));
     return error;

@@ -107,7 +107,7 @@ static int send_hello(gr_auth *a, gr_outq *out)
     }
     put_head(msg, a->role == GR_CLIENT ? KIND_CLIENT_HELLO : KIND_SERVER_HELLO, n - HEAD_SIZE);
     record(a, msg, n);
-    return gr_outq_put(out, msg, n, NULL, 0);
+    return gr_outq_put(out, 0, msg, n, NULL, 0);
 }
 
 static int send_proof(gr_auth *a, gr_outq *out)
@@ -118,7 +118,7 @@ static int send_proof(gr_auth *a, gr_outq *out)
     if (rc != GR_OK)
         return rc;
     record(a, msg, sizeof msg);
-    return gr_outq_put(out, msg, sizeof msg, NULL, 0);
+    return gr_outq_put(out, 0, msg, sizeof msg, NULL, 0);
 }
 
 static int send_refusal(gr_outq *out, uint8_t status, int reason)
@@ -126,7 +126,7 @@ static int send_refusal(gr_outq *out, uint8_t status, int reason)
     uint8_t msg[HEAD_SIZE + 1];
     put_head(msg, KIND_RESULT, 1);
     msg[HEAD_SIZE] = status;
-    int rc = gr_outq_put(out, msg, sizeof msg, NULL, 0);
+    int rc = gr_outq_put(out, 0, msg, sizeof msg, NULL, 0);
     return rc == GR_OK ? reason : rc;
 }
 
@@ -141,7 +141,7 @@ static int send_result(gr_auth *a, gr_outq *out)
     int rc = prove(a, server_label, msg + n);
     if (rc != GR_OK)
         return rc;
-    return gr_outq_put(out, msg, n + GR_PROOF_SIZE, NULL, 0);
+    return gr_outq_put(out, 0, msg, n + GR_PROOF_SIZE, NULL, 0);
 }
 
 /* Reads a length and as many bytes at *p; returns NULL when they are not all there. */

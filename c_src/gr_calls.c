@@ -103,7 +103,7 @@ int gr_calls_put(gr_calls *t, uint64_t id, uintptr_t caller, const uint8_t *tag,
         return GR_ENOMEM;
     c->id = id;
     c->deadline = GR_FOREVER;
-    c->position = 0;
+    c->position = c->since = c->size = 0;
     c->caller = caller;
     c->tag_size = tag_size;
     if (tag_size)
@@ -114,6 +114,14 @@ int gr_calls_put(gr_calls *t, uint64_t id, uintptr_t caller, const uint8_t *tag,
     t->count++;
     *out = c;
     return GR_OK;
+}
+
+gr_call *gr_calls_find(const gr_calls *t, uint64_t id)
+{
+    gr_call *c = t->count ? *bucket(t, id) : NULL;
+    while (c && c->id != id)
+        c = c->chain;
+    return c;
 }
 
 gr_call *gr_calls_take(gr_calls *t, uint64_t id)
@@ -146,18 +154,16 @@ gr_call *gr_calls_take_oldest(gr_calls *t)
     return t->oldest ? gr_calls_take(t, t->oldest->id) : NULL;
 }
 
-gr_call *gr_calls_expire(gr_calls *t, uint64_t now, size_t *budget)
+gr_call *gr_calls_walk(gr_calls *t, size_t *budget)
 {
     if (!t->cursor)
         t->cursor = t->oldest;
-    while (t->cursor && *budget) {
-        gr_call *c = t->cursor;
-        (*budget)--;
-        if (c->deadline < now)
-            return gr_calls_take(t, c->id);
-        t->cursor = c->newer;
-        if (!t->cursor)
-            *budget = 0;
-    }
-    return NULL;
+    if (!t->cursor || !*budget)
+        return NULL;
+    gr_call *c = t->cursor;
+    (*budget)--;
+    t->cursor = c->newer;
+    if (!t->cursor)
+        *budget = 0;
+    return c;
 }

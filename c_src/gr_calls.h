@@ -11,7 +11,9 @@
 typedef struct gr_call {
     uint64_t id;
     uint64_t deadline; /* ms on the caller's clock; GR_FOREVER: none */
-    uint64_t position; /* bytes ever queued before this call's frame: tells whether it was sent */
+    uint64_t position; /* the session's: where on its lane this call's frame is */
+    uint64_t since;    /* ms: when it was put into the table */
+    uint64_t size;     /* the session's: of what a submitter who waits wants to submit, bytes */
     uintptr_t caller;  /* opaque to the core: the process to answer */
     struct gr_call *chain;
     struct gr_call *older;
@@ -28,7 +30,7 @@ typedef struct gr_calls {
     size_t count; /* calls */
     gr_call *oldest;
     gr_call *newest;
-    gr_call *cursor; /* where the next gr_calls_expire goes on; NULL: at the oldest */
+    gr_call *cursor; /* where the next gr_calls_walk goes on; NULL: at the oldest */
 } gr_calls;
 
 /* Borrows mem for the life of the table. */
@@ -41,6 +43,9 @@ void gr_calls_clear(gr_calls *t);
 int gr_calls_put(gr_calls *t, uint64_t id, uintptr_t caller, const uint8_t *tag, size_t tag_size,
                  gr_call **out);
 
+/* The call, which stays the table's; NULL when there is none. */
+gr_call *gr_calls_find(const gr_calls *t, uint64_t id);
+
 /* Removes the call and returns it, now the caller's to gr_call_free; NULL when there is none. */
 gr_call *gr_calls_take(gr_calls *t, uint64_t id);
 
@@ -48,10 +53,11 @@ gr_call *gr_calls_take(gr_calls *t, uint64_t id);
 gr_call *gr_calls_take_oldest(gr_calls *t);
 
 /*
- * Removes and returns a call whose deadline is before now, as gr_calls_take; NULL when the budget
- * is used up or the end is reached. Each look at a call takes one from the budget.
+ * Walks through the table, oldest first, and again from the start at the next call after it has come
+ * to the end: the next one, which stays the table's, or NULL when the budget is used up or the end is
+ * reached. Each call takes one from the budget.
  */
-gr_call *gr_calls_expire(gr_calls *t, uint64_t now, size_t *budget);
+gr_call *gr_calls_walk(gr_calls *t, size_t *budget);
 
 void gr_call_free(gr_calls *t, gr_call *c);
 

@@ -8,8 +8,14 @@
 #define ROOM_MIN ((size_t)4 * 1024)
 #define ROOM_MAX ((size_t)64 * 1024)
 
-/* Frames up to this are delivered from the buffer; larger ones get a blob of their own. */
-#define INLINE_MAX ((size_t)16 * 1024)
+/*
+ * Of what comes behind the fragment that is being read: enough for its next head and some small frames.
+ * More would be content of the next fragment, which then had to be copied.
+ */
+#define BEHIND_MAX ((size_t)4 * 1024)
+
+/* Bytes decompressed in one callback, some 0.4 ms. */
+#define INFLATE_TURN ((size_t)128 * 1024)
 
 void gr_reader_init(gr_reader *r, const gr_mem *mem, const gr_blob_ops *blobs, int from_server,
                     uint64_t limit)
@@ -18,25 +24,35 @@ void gr_reader_init(gr_reader *r, const gr_mem *mem, const gr_blob_ops *blobs, i
     r->mem = mem;
     r->blobs = blobs;
     r->from_server = from_server;
-    r->limit = limit;
+    r->budget = INFLATE_TURN;
+    gr_slots_init(&r->slots, mem, blobs, limit);
 }
 
 void gr_reader_clear(gr_reader *r)
 {
-    if (r->body.owner)
-        r->blobs->unref(r->blobs->ctx, r->body.owner);
-    r->body.owner = NULL;
+    gr_slots_clear(&r->slots);
+    gr_inflate_free(r->context);
+    r->context = NULL;
     r->start = r->end = 0;
     gr_reader_trim(r);
 }
 
 void gr_reader_trim(gr_reader *r)
 {
+    gr_slots_trim(&r->slots);
+    gr_inflate_free(r->small);
+    r->small = NULL;
     if (r->start != r->end)
         return;
     gr_free(r->mem, r->buf);
     r->buf = NULL;
     r->room = r->start = r->end = 0;
+}
+
+void gr_reader_turn(gr_reader *r)
+{
+    r->budget = INFLATE_TURN;
+    r->more = 0;
 }
 
 static int resize(gr_reader *r, size_t room)
@@ -49,15 +65,15 @@ static int resize(gr_reader *r, size_t room)
     return GR_OK;
 }
 
-/* Bytes that the frame at the start needs in the buffer; a header's worth while none is known. */
+/* Bytes that the frame at the start needs in the buffer; a head's worth while none is known. */
 static size_t frame_need(const gr_reader *r)
 {
     gr_frame f;
-    if (r->end - r->start < GR_FRAME_HEAD)
+    if (r->fragment.type || r->end - r->start < GR_FRAME_HEAD ||
+        gr_frame_read(r->buf + r->start, r->from_server, &f) != GR_OK)
         return GR_FRAME_HEAD;
-    if (gr_frame_read(r->buf + r->start, r->from_server, &f) != GR_OK || f.size > INLINE_MAX)
-        return GR_FRAME_HEAD;
-    return GR_FRAME_HEAD + f.size;
+    size_t need = GR_FRAME_HEAD + gr_frame_fields(f.flags);
+    return f.flags & GR_FLAG_LARGE || f.type == GR_FRAME_DATA ? need : need + f.size;
 }
 
 static int make_room(gr_reader *r)
@@ -74,32 +90,44 @@ static int make_room(gr_reader *r)
     return GR_OK;
 }
 
+/* Where content of the fragment goes; none if the buffer has some that comes before. */
+static gr_iov direct_room(gr_reader *r)
+{
+    const gr_iov none = {NULL, 0};
+    if (!r->fragment.type || !r->left || r->start != r->end)
+        return none;
+    return gr_slots_direct(&r->slots, r->fragment.slot, r->left);
+}
+
 int gr_reader_space(gr_reader *r, gr_iov iov[2], size_t *count)
 {
     size_t n = 0;
     int rc = make_room(r);
     if (rc != GR_OK)
         return rc;
-    if (r->body.owner && r->body_filled < r->body.size) {
-        iov[n].data = r->body.data + r->body_filled;
-        iov[n++].size = r->body.size - r->body_filled;
-    }
+    gr_iov direct = direct_room(r);
     iov[n].data = r->buf + r->end;
-    iov[n++].size = r->room - r->end;
-    *count = n;
+    iov[n].size = r->room - r->end;
+    if (direct.size) {
+        iov[1] = iov[0];
+        iov[n++] = direct;
+        if (iov[1].size > BEHIND_MAX)
+            iov[1].size = BEHIND_MAX;
+    }
+    *count = n + 1;
     return GR_OK;
 }
 
 void gr_reader_filled(gr_reader *r, size_t n)
 {
-    if (r->body.owner) {
-        size_t direct = r->body.size - r->body_filled;
-        if (direct > n)
-            direct = n;
-        r->body_filled += direct;
-        n -= direct;
+    size_t direct = direct_room(r).size;
+    if (direct > n)
+        direct = n;
+    if (direct) {
+        gr_slots_filled(&r->slots, r->fragment.slot, direct);
+        r->left -= direct;
     }
-    r->end += n;
+    r->end += n - direct;
     r->filled_up = r->end == r->room;
 }
 
@@ -118,62 +146,148 @@ void gr_reader_skip(gr_reader *r, size_t n)
     r->start += n;
 }
 
-/* Begins a blob with what the buffer has of the body; the rest will be read into it directly. */
-static int begin_body(gr_reader *r, const gr_frame *f)
+/* ---- fragments ---- */
+
+/* Takes what is there of the content. GR_OK: the fragment is complete. */
+static int take_content(gr_reader *r)
 {
-    int rc = r->blobs->create(r->blobs->ctx, f->size, &r->body);
-    if (rc != GR_OK) {
-        r->body.owner = NULL;
-        return rc;
-    }
-    r->frame = *f;
-    r->start += GR_FRAME_HEAD;
     size_t have = r->end - r->start;
-    if (have > f->size)
-        have = f->size;
-    memcpy(r->body.data, r->buf + r->start, have);
-    r->start += have;
-    r->body_filled = have;
+    size_t used;
+    if (have > r->left)
+        have = r->left;
+    int rc = gr_slots_put(&r->slots, r->fragment.slot, r->buf + r->start, have, &used, &r->budget);
+    r->start += used;
+    r->left -= used;
+    r->more = rc == GR_NONE;
+    if (rc != GR_OK)
+        return rc;
+    return r->left ? GR_NONE : GR_OK;
+}
+
+/* GR_OK: a message is complete. GR_NONE: go on with the next frame, or wait for more, as *wait says. */
+static int go_on(gr_reader *r, gr_input *in, int *wait)
+{
+    int rc = take_content(r);
+    *wait = rc == GR_NONE;
+    if (rc != GR_OK)
+        return rc;
+    unsigned slot = r->fragment.slot;
+    int last = r->fragment.flags & GR_FLAG_END;
+    r->fragment.type = 0;
+    if (!last)
+        return GR_NONE;
+    rc = gr_slots_end(&r->slots, slot, &in->frame, &in->blob);
+    if (rc == GR_OK && in->frame.flags & GR_FLAG_DEFLATED)
+        r->deflate_in += in->frame.whole;
+    in->data = in->blob.data;
+    return rc;
+}
+
+static int begin_fragment(gr_reader *r, const gr_frame *f)
+{
+    int rc = gr_slots_fragment(&r->slots, f);
+    if (rc != GR_OK)
+        return rc;
+    r->fragment = *f;
+    r->left = f->size;
+    size_t bytes = GR_FRAME_HEAD + gr_frame_fields(f->flags) + f->size;
+    r->large_in += bytes;
+    if (bytes > r->fragment_max)
+        r->fragment_max = bytes;
     return GR_OK;
 }
 
-static int finish_body(gr_reader *r, gr_input *in)
+/* ---- small frames ---- */
+
+static int make_inflate(gr_reader *r, gr_inflate **z)
 {
-    if (r->body_filled < r->body.size)
-        return GR_NONE;
-    in->frame = r->frame;
-    in->data = r->body.data;
-    in->blob = r->body;
-    r->body.owner = NULL;
+    return *z ? GR_OK : gr_inflate_new(z, r->mem);
+}
+
+/* What comes out is at most GR_SMALL_MAX bytes, so this needs no budget; it takes from it, though. */
+static int inflate_small(gr_reader *r, gr_input *in)
+{
+    gr_frame *f = &in->frame;
+    int with_context = f->flags & GR_FLAG_CONTEXT;
+    gr_inflate **z = with_context ? &r->context : &r->small;
+    if (f->whole > GR_SMALL_MAX)
+        return GR_EPROTO;
+    int rc = make_inflate(r, z);
+    if (rc == GR_OK)
+        rc = r->blobs->create(r->blobs->ctx, f->whole, &in->blob);
+    if (rc != GR_OK) {
+        in->blob.owner = NULL;
+        return rc;
+    }
+    rc = with_context ? gr_inflate_context(*z, in->data, f->size, in->blob.data, f->whole)
+                      : gr_inflate_small(*z, in->data, f->size, in->blob.data, f->whole);
+    if (rc != GR_OK) {
+        r->blobs->unref(r->blobs->ctx, in->blob.owner);
+        in->blob.owner = NULL;
+        return rc;
+    }
+    r->deflate_in += f->whole;
+    size_t cost = f->whole + f->size;
+    r->budget -= cost < r->budget ? cost : r->budget;
+    f->size = f->whole;
+    in->data = in->blob.data;
     return GR_OK;
+}
+
+/* The limit is on messages: a frame that says that one was too big has a small size of its own. */
+static int is_over_limit(const gr_reader *r, const gr_frame *f)
+{
+    if (f->type != GR_FRAME_REQUEST && f->type != GR_FRAME_CAST && f->type != GR_FRAME_REPLY)
+        return 0;
+    return (f->flags & GR_FLAG_DEFLATED ? f->whole : f->size) > r->slots.limit;
+}
+
+/* Reads the head at the start. GR_NONE: it, or a small frame's content, is not complete. */
+static int read_frame(gr_reader *r, gr_input *in)
+{
+    gr_frame *f = &in->frame;
+    const uint8_t *at = r->buf + r->start;
+    size_t have = r->end - r->start;
+    if (have < GR_FRAME_HEAD)
+        return GR_NONE;
+    int rc = gr_frame_read(at, r->from_server, f);
+    if (rc != GR_OK)
+        return rc;
+    size_t start = GR_FRAME_HEAD + gr_frame_fields(f->flags);
+    int fragment = f->flags & GR_FLAG_LARGE || f->type == GR_FRAME_DATA;
+    if (have < start || (!fragment && have - start < f->size))
+        return GR_NONE;
+    if (f->flags & GR_FLAG_DEFLATED && !fragment && !r->budget) {
+        r->more = 1;
+        return GR_NONE;
+    }
+    gr_frame_read_fields(at + GR_FRAME_HEAD, f);
+    if (is_over_limit(r, f))
+        return GR_EPROTO;
+    in->data = at + start;
+    in->charge = gr_frame_charge(f);
+    r->start += start;
+    if (fragment)
+        return begin_fragment(r, f);
+    r->start += f->size;
+    return f->flags & GR_FLAG_DEFLATED ? inflate_small(r, in) : GR_OK;
 }
 
 int gr_reader_next(gr_reader *r, gr_input *in)
 {
-    if (r->body.owner)
-        return finish_body(r, in);
-    size_t have = r->end - r->start;
-    if (have < GR_FRAME_HEAD)
-        return GR_NONE;
-    int rc = gr_frame_read(r->buf + r->start, r->from_server, &in->frame);
-    if (rc != GR_OK)
-        return rc;
-    /* The limit is on messages: a frame that says that one was too big has a small size of its own. */
-    if (in->frame.size > r->limit && in->frame.type != GR_FRAME_TOOBIG)
-        return GR_EPROTO;
-    if (in->frame.size > INLINE_MAX) {
-        rc = begin_body(r, &in->frame);
-        return rc == GR_OK ? finish_body(r, in) : rc;
-    }
-    if (have - GR_FRAME_HEAD < in->frame.size)
-        return GR_NONE;
-    in->data = r->buf + r->start + GR_FRAME_HEAD;
     in->blob.owner = NULL;
-    r->start += GR_FRAME_HEAD + in->frame.size;
-    return GR_OK;
+    for (;;) {
+        int wait = 0;
+        int rc = r->fragment.type ? GR_OK : read_frame(r, in);
+        if (rc != GR_OK || !r->fragment.type)
+            return rc;
+        rc = go_on(r, in, &wait);
+        if (rc != GR_NONE || wait)
+            return rc;
+    }
 }
 
 int gr_reader_in_frame(const gr_reader *r)
 {
-    return r->body.owner != NULL || r->start != r->end;
+    return r->fragment.type || r->start != r->end || gr_slots_any_open(&r->slots);
 }

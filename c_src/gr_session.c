@@ -1,88 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Session: handshake, then frames, call table, timers and graceful close. What can hurt: after a
- * failed allocation in the middle of a frame the output is not a frame stream any more, so
- * GR_ENOMEM is fatal wherever it comes from.
+ * Session: life, submissions, output and graceful close. What can hurt: after a failed allocation in
+ * the middle of a frame the output is not a frame stream any more, so GR_ENOMEM is fatal wherever it
+ * comes from.
  */
 #include "gr_session.h"
 
 #include <string.h>
 
-#include "gr_frame.h"
-#include "gr_outq.h"
-#include "gr_reader.h"
+#include "gr_session_impl.h"
 #include "gr_wire.h"
 
-/* How often open calls are searched for dead callers, ms, and how many are looked at each time. */
-#define SWEEP_INTERVAL 1000u
-#define SWEEP_BUDGET ((size_t)2000)
+/* Replies in fragments, bytes in all, beyond which no new requests are delivered; or one of any size. */
+#define LARGE_REPLIES_MAX ((uint64_t)64 * 1024 * 1024)
 
-/* A live caller cancels at its deadline; only then is the call known to have no caller. */
-#define DEADLINE_GRACE 1000u
+/* Messages of a context are at most this long, so that one that grows by it still fits a small frame. */
+#define CONTEXT_MAX ((size_t)8 * 1024)
 
-struct gr_session {
-    const gr_mem *mem;
-    const gr_blob_ops *blobs;
-    gr_role role;
-    int failed;    /* fatal code that ended it; GR_OK: none */
-    gr_auth *auth; /* NULL once the peer is authentic */
-    gr_peer peer;
-    gr_reader in;
-    gr_outq out;
-    gr_calls calls;   /* client: wait for replies; server: requests being served */
-    gr_calls waiters; /* wait for room in the output */
-    size_t below;     /* bytes consumed but not written */
-    int eof;          /* the code for it if it is not expected; GR_OK: not yet */
-    int bye_sent;
-    int bye_seen;
-    int end_told;
-    int idle_due;  /* GR_EV_IDLE waits to be taken */
-    int idle_told; /* and was; no other before there is traffic */
-    uint64_t max_message;
-    uint64_t output_limit;
-    uint64_t auth_deadline;
-    uint64_t close_deadline;
-    uint64_t send_timeout;
-    uint64_t keepalive_interval;
-    uint64_t idle_timeout;
-    uint64_t now;
-    uint64_t heard;    /* last byte from the peer */
-    uint64_t progress; /* last byte that the socket took, or first one queued after none */
-    int pinging;       /* a ping waits for a sign of life */
-    uint64_t ping_end; /* bytes ever queued with it; it has left when as many were written */
-    uint64_t pinged;   /* when it left */
-    int reading;       /* whether bytes from the peer would be taken at all */
-    uint64_t active;   /* last request, cast or reply, or part of one written */
-    uint64_t work_end; /* bytes ever queued with the last of them */
-    uint64_t swept;    /* last search for dead callers */
-    uint64_t bytes_in;
-    uint64_t frames_in;
-    uint64_t frames_out;
-    uint64_t late;
-};
-
-static uint64_t later(uint64_t t, uint64_t delay)
-{
-    return t > GR_FOREVER - delay ? GR_FOREVER : t + delay;
-}
-
-static uint64_t min64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int fail(gr_session *s, int rc)
+int gr_session_fail(gr_session *s, int rc)
 {
     if (GR_IS_FATAL(rc) && s->failed == GR_OK)
         s->failed = rc;
     return rc;
 }
 
+static int is_valid(const gr_session_config *cfg)
+{
+    return cfg->auth.max_message <= GR_MESSAGE_MAX && cfg->frame_max >= GR_SESSION_FRAME_MIN &&
+           cfg->frame_max <= GR_SESSION_FRAME_MAX && cfg->compress >= 0 && cfg->compress <= 9;
+}
+
+static void configure(gr_session *s, const gr_session_config *cfg)
+{
+    s->role = cfg->auth.role;
+    s->max_message = cfg->auth.max_message;
+    s->output_limit = cfg->output_limit;
+    s->send_timeout = cfg->send_timeout;
+    s->keepalive_interval = cfg->keepalive_interval;
+    s->idle_timeout = cfg->idle_timeout;
+    s->level = cfg->compress;
+    s->with_context = cfg->compress_context;
+    s->compress_min = cfg->compress_min;
+    s->alive = cfg->alive;
+    s->alive_ctx = cfg->alive_ctx;
+    s->now = s->heard = s->progress = s->moved = s->active = s->swept = cfg->now;
+    s->auth_deadline = gr_later(cfg->now, cfg->auth_timeout);
+    s->close_deadline = GR_FOREVER;
+}
+
 int gr_session_new(gr_session **out, const gr_mem *mem, const gr_blob_ops *blobs,
                    const gr_session_config *cfg)
 {
     *out = NULL;
-    if (cfg->auth.max_message > GR_FRAME_BODY_MAX)
+    if (!is_valid(cfg))
         return GR_ESTATE;
     gr_session *s = gr_alloc(mem, sizeof *s);
     if (!s)
@@ -90,21 +60,15 @@ int gr_session_new(gr_session **out, const gr_mem *mem, const gr_blob_ops *blobs
     memset(s, 0, sizeof *s);
     s->mem = mem;
     s->blobs = blobs;
-    s->role = cfg->auth.role;
-    s->max_message = cfg->auth.max_message;
-    s->output_limit = cfg->output_limit;
-    s->send_timeout = cfg->send_timeout;
-    s->keepalive_interval = cfg->keepalive_interval;
-    s->idle_timeout = cfg->idle_timeout;
-    s->now = s->heard = s->progress = s->active = s->swept = cfg->now;
-    s->reading = 1;
-    s->auth_deadline = later(cfg->now, cfg->auth_timeout);
-    s->close_deadline = GR_FOREVER;
+    configure(s, cfg);
     gr_reader_init(&s->in, mem, blobs, s->role == GR_CLIENT, s->max_message);
-    gr_outq_init(&s->out, mem, blobs);
+    gr_inbox_init(&s->inbox, mem, blobs);
+    gr_inbox_init(&s->ordered, mem, blobs);
+    gr_lanes_init(&s->lanes, mem, blobs, cfg->frame_max, cfg->compress);
     gr_calls_init(&s->calls, mem);
-    gr_calls_init(&s->waiters, mem);
-    int rc = gr_auth_new(&s->auth, mem, &cfg->auth, &s->out);
+    for (int i = 0; i < GR_ROOMS; i++)
+        gr_calls_init(&s->waiters[i], mem);
+    int rc = gr_auth_new(&s->auth, mem, &cfg->auth, &s->lanes.out);
     if (rc != GR_OK) {
         gr_session_free(s);
         return rc;
@@ -113,15 +77,26 @@ int gr_session_new(gr_session **out, const gr_mem *mem, const gr_blob_ops *blobs
     return GR_OK;
 }
 
+static void free_scratch(gr_session *s)
+{
+    gr_free(s->mem, s->scratch);
+    s->scratch = NULL;
+}
+
 void gr_session_free(gr_session *s)
 {
     if (!s)
         return;
     gr_auth_free(s->auth);
     gr_reader_clear(&s->in);
-    gr_outq_clear(&s->out);
+    gr_inbox_clear(&s->inbox);
+    gr_inbox_clear(&s->ordered);
+    gr_lanes_clear(&s->lanes);
     gr_calls_clear(&s->calls);
-    gr_calls_clear(&s->waiters);
+    for (int i = 0; i < GR_ROOMS; i++)
+        gr_calls_clear(&s->waiters[i]);
+    gr_deflate_free(s->deflate);
+    free_scratch(s);
     gr_free(s->mem, s);
 }
 
@@ -130,57 +105,121 @@ void gr_session_clock(gr_session *s, uint64_t now)
     s->now = now;
 }
 
+void gr_session_turn(gr_session *s, uint64_t now_us)
+{
+    gr_lanes_turn(&s->lanes, now_us);
+    gr_reader_turn(&s->in);
+}
+
+int gr_session_more(gr_session *s)
+{
+    if (s->failed != GR_OK || s->auth)
+        return 0;
+    return (s->in.more && !s->pause) || gr_lanes_more(&s->lanes);
+}
+
 /* ---- output ---- */
 
-static int is_written(const gr_session *s)
+int gr_session_is_written(const gr_session *s)
 {
-    return !s->out.size && !s->below;
+    return !s->lanes.out.size && !s->below && gr_lanes_empty(&s->lanes);
 }
 
-static int put_frame(gr_session *s, gr_frame_type type, uint64_t id, const gr_piece *pieces,
-                     size_t count, uint64_t size)
+/* Before anything is queued: a stretch without output has not been one without progress. */
+static void note_output(gr_session *s)
 {
-    gr_frame f = {type, (uint32_t)size, id};
-    uint8_t head[GR_FRAME_HEAD];
-    gr_frame_write(head, &f);
-    if (is_written(s))
+    if (!s->lanes.out.size && !s->below)
         s->progress = s->now;
+    if (gr_lanes_empty(&s->lanes))
+        s->moved = s->now;
+}
+
+int gr_session_put_control(gr_session *s, gr_frame_type type, unsigned slot, uint64_t id)
+{
+    gr_frame f = {.type = type, .slot = (uint16_t)slot, .id = id};
+    note_output(s);
     s->frames_out++;
-    return fail(s, gr_outq_put(&s->out, head, sizeof head, pieces, count));
+    return gr_session_fail(s, gr_lanes_first(&s->lanes, &f));
 }
 
-static int put_empty(gr_session *s, gr_frame_type type)
+/* The client's comes behind all of its requests; the server's replies may come behind its own. */
+static int put_bye(gr_session *s)
 {
-    return put_frame(s, type, 0, NULL, 0, 0);
-}
-
-static int say_bye(gr_session *s)
-{
-    if (s->bye_sent)
+    gr_frame f = {.type = GR_FRAME_BYE};
+    if (!s->bye_wanted || s->bye_sent || (s->role == GR_CLIENT && !gr_lanes_empty(&s->lanes)))
         return GR_OK;
+    note_output(s);
     s->bye_sent = 1;
-    return put_empty(s, GR_FRAME_BYE);
+    s->frames_out++;
+    return gr_session_fail(s, gr_lanes_last(&s->lanes, &f));
 }
 
-/* There is traffic: what is queued by now belongs to it. */
-static void touch(gr_session *s)
+int gr_session_say_bye(gr_session *s)
+{
+    s->bye_wanted = 1;
+    return put_bye(s);
+}
+
+void gr_session_touch(gr_session *s)
 {
     s->active = s->now;
-    s->work_end = s->out.in;
+    s->work_end = s->lanes.out.in;
     s->idle_due = s->idle_told = 0;
 }
 
-static uint64_t total_size(const gr_piece *pieces, size_t count)
+/* Puts into the output queue what may leave now. */
+static int stage(gr_session *s)
 {
-    uint64_t n = 0;
-    for (size_t i = 0; i < count; i++)
-        n += pieces[i].size;
-    return n;
+    if (s->failed != GR_OK || s->auth)
+        return GR_OK;
+    uint64_t before = s->lanes.out.in;
+    if (!s->lanes.out.size && !s->below && gr_lanes_ready(&s->lanes))
+        s->progress = s->now;
+    int rc = gr_session_fail(s, gr_lanes_stage(&s->lanes));
+    if (s->lanes.out.in != before) {
+        s->moved = s->active = s->now;
+        s->work_end = s->lanes.out.in;
+    }
+    return rc == GR_OK ? put_bye(s) : rc;
 }
+
+size_t gr_session_peek(gr_session *s, gr_iov *iov, size_t max)
+{
+    return stage(s) == GR_OK ? gr_outq_peek(&s->lanes.out, iov, max) : 0;
+}
+
+size_t gr_session_output(const gr_session *s)
+{
+    size_t n = s->lanes.out.size;
+    if (n || s->failed != GR_OK || s->auth)
+        return n;
+    return gr_lanes_ready(&s->lanes) ? s->lanes.frame_max : 0;
+}
+
+void gr_session_consume(gr_session *s, size_t n)
+{
+    if (!n)
+        return;
+    if (s->lanes.out.out < s->work_end)
+        s->active = s->now;
+    gr_lanes_consume(&s->lanes, n);
+    s->progress = s->now;
+    if (s->pinging && s->pinged == GR_FOREVER && s->lanes.out.out >= s->ping_end)
+        s->pinged = s->now;
+}
+
+void gr_session_below(gr_session *s, size_t n)
+{
+    if (n < s->below)
+        s->progress = s->now;
+    s->below = n;
+}
+
+/* ---- room ---- */
 
 uint64_t gr_session_limit(const gr_session *s)
 {
-    return min64(s->max_message, s->peer.max_message);
+    return gr_min64(s->max_message, s->peer.max_message);
 }
 
 /* Whether the session takes such a message at all. A reply is always taken, if only as TOOBIG. */
@@ -192,21 +231,96 @@ static int check(const gr_session *s, gr_role role, uint64_t size)
         return GR_ESTATE;
     if (role == GR_SERVER)
         return GR_OK;
-    if (s->bye_sent || s->bye_seen)
+    if (s->bye_wanted || s->bye_seen)
         return GR_ECLOSING;
     return size > gr_session_limit(s) ? GR_ETOOBIG : GR_OK;
 }
 
-/* Submitters wake when half of the limit is free again, so that they don't wake for every write. */
-static int may_wake(const gr_session *s)
+static gr_room room_for(const gr_submit *who, uint64_t size)
 {
-    return s->out.size <= s->output_limit / 2;
+    if (who->order != GR_UNORDERED)
+        return GR_ROOM_ORDERED;
+    if (size <= GR_SMALL_MAX)
+        return GR_ROOM_SMALL;
+    return who->cast ? GR_ROOM_CAST : GR_ROOM_CALL;
 }
 
-/* Nobody overtakes those who wait. */
-static int has_room(const gr_session *s)
+/* Bytes that are queued; of large calls and replies their number, as their submitters wait for them. */
+static uint64_t queued(const gr_session *s, gr_room room)
 {
-    return may_wake(s) || (s->out.size < s->output_limit && !s->waiters.count);
+    switch (room) {
+    case GR_ROOM_SMALL:
+        return gr_lanes_queued(&s->lanes, GR_LANE_SMALL);
+    case GR_ROOM_CALL:
+        return s->lanes.calls;
+    case GR_ROOM_CAST:
+        return s->lanes.cast_left;
+    default:
+        return gr_lanes_queued(&s->lanes, GR_LANE_ORDERED);
+    }
+}
+
+static uint64_t room_limit(const gr_session *s, gr_room room)
+{
+    return room == GR_ROOM_CALL ? GR_LARGE_MAX : s->output_limit;
+}
+
+/* Submitters wake when half of the limit is free again, so that they don't wake for every write. */
+static int may_wake(const gr_session *s, gr_room room)
+{
+    return queued(s, room) <= room_limit(s, room) / 2;
+}
+
+static uint64_t in_room(gr_room room, uint64_t size)
+{
+    return room == GR_ROOM_CALL ? 1 : size;
+}
+
+/* Nobody overtakes those who wait; for those who have waited room is kept. */
+static int take_room(gr_session *s, gr_room room, uint64_t size)
+{
+    if (queued(s, room) >= room_limit(s, room))
+        return 0;
+    if (s->woken[room]) {
+        s->woken[room] -= gr_min64(s->woken[room], in_room(room, size));
+        return 1;
+    }
+    return !s->waiters[room].count || may_wake(s, room);
+}
+
+static int has_room_to_keep(const gr_session *s, gr_room room)
+{
+    return may_wake(s, room) && queued(s, room) + s->woken[room] < room_limit(s, room);
+}
+
+/* No more of them than there is room for: each that has to wait again has been woken for nothing. */
+gr_call *gr_session_ready_waiter(gr_session *s)
+{
+    int closing = s->role == GR_CLIENT && (s->bye_wanted || s->bye_seen);
+    for (gr_room room = GR_ROOM_SMALL; room < GR_ROOMS; room++) {
+        if (!s->waiters[room].count || (!closing && !has_room_to_keep(s, room)))
+            continue;
+        gr_call *w = gr_calls_take_oldest(&s->waiters[room]);
+        s->woken[room] += closing ? 0 : in_room(room, w->size);
+        s->blocked_ms += s->now - w->since;
+        return w;
+    }
+    return NULL;
+}
+
+size_t gr_session_waiting(const gr_session *s)
+{
+    size_t n = 0;
+    for (int i = 0; i < GR_ROOMS; i++)
+        n += s->waiters[i].count;
+    return n;
+}
+
+int gr_session_is_congested(const gr_session *s)
+{
+    return gr_session_waiting(s) || queued(s, GR_ROOM_SMALL) >= s->output_limit ||
+           queued(s, GR_ROOM_CALL) >= GR_LARGE_MAX ||
+           gr_lanes_queued(&s->lanes, GR_LANE_LARGE) >= LARGE_REPLIES_MAX;
 }
 
 int gr_session_admit(gr_session *s, const gr_submit *who, uint64_t size)
@@ -214,17 +328,118 @@ int gr_session_admit(gr_session *s, const gr_submit *who, uint64_t size)
     int rc = check(s, s->role, size);
     if (rc != GR_OK)
         return rc;
-    if (has_room(s))
+    gr_room room = room_for(who, size);
+    if (take_room(s, room, size))
         return GR_OK;
     if (!who->tag_size)
         return GR_EBUSY;
     gr_call *w;
-    rc = gr_calls_put(&s->waiters, who->id, who->caller, who->tag, who->tag_size, &w);
+    rc = gr_calls_put(&s->waiters[room], who->id, who->caller, who->tag, who->tag_size, &w);
     if (rc != GR_OK)
-        return fail(s, rc);
-    w->deadline = later(who->deadline, DEADLINE_GRACE);
-    w->position = GR_FOREVER;
+        return gr_session_fail(s, rc);
+    w->deadline = who->deadline;
+    w->position = GR_POSITION_NONE;
+    w->since = s->now;
+    w->size = size;
+    s->blocked++;
     return GR_EBUSY;
+}
+
+/* ---- submissions ---- */
+
+static uint64_t total_size(const gr_piece *pieces, size_t count)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        n += pieces[i].size;
+    return n;
+}
+
+static int make_deflate(gr_session *s)
+{
+    if (!s->scratch)
+        s->scratch = gr_alloc(s->mem, GR_SMALL_MAX);
+    if (!s->scratch)
+        return GR_ENOMEM;
+    return s->deflate ? GR_OK : gr_deflate_new(&s->deflate, s->mem, s->level);
+}
+
+/*
+ * Compresses a small message if that pays: then f says so, and *out is what to send. With a context
+ * all of those that may use it do, because it has to see them in order.
+ */
+static int deflate_small(gr_session *s, gr_frame *f, const gr_piece *pieces, size_t count,
+                         gr_piece *out)
+{
+    size_t size = f->whole;
+    int context = s->with_context && size <= CONTEXT_MAX && !(f->flags & GR_FLAG_ORDERED);
+    if (!context && !gr_deflate_worth_trying(&s->advice))
+        return GR_NONE;
+    int rc = make_deflate(s);
+    if (rc != GR_OK)
+        return rc;
+    out->data = s->scratch;
+    out->owner = NULL;
+    if (context)
+        rc = gr_deflate_context(s->deflate, pieces, count, s->scratch, GR_SMALL_MAX, &out->size);
+    else
+        rc = gr_deflate_small(s->deflate, pieces, count, s->scratch, size, &out->size);
+    if (!context && !GR_IS_FATAL(rc)) {
+        gr_deflate_tried(&s->advice, size, rc == GR_OK ? out->size : size);
+        if (rc == GR_OK && !gr_deflate_pays(size, out->size))
+            rc = GR_NONE;
+    }
+    if (rc != GR_OK)
+        return rc;
+    s->deflate_in += size;
+    s->deflate_out += out->size;
+    f->flags |= GR_FLAG_DEFLATED | (context ? GR_FLAG_CONTEXT : 0);
+    f->size = (uint32_t)out->size;
+    return GR_OK;
+}
+
+/* Puts a message on the lane that it belongs to. */
+static int put_message(gr_session *s, gr_frame *f, const gr_piece *pieces, size_t count)
+{
+    gr_piece small;
+    int large = f->whole > GR_SMALL_MAX;
+    int deflate = s->level && f->whole >= s->compress_min;
+    note_output(s);
+    s->frames_out++;
+    if (deflate && !large) {
+        int rc = deflate_small(s, f, pieces, count, &small);
+        if (GR_IS_FATAL(rc))
+            return gr_session_fail(s, rc);
+        if (rc == GR_OK) {
+            pieces = &small;
+            count = 1;
+        }
+    }
+    int rc;
+    if (f->flags & GR_FLAG_ORDERED)
+        rc = gr_lanes_ordered(&s->lanes, f, pieces, count, deflate && large);
+    else if (large)
+        rc = gr_lanes_large(&s->lanes, f, pieces, count, deflate);
+    else
+        rc = gr_lanes_small(&s->lanes, f, pieces, count);
+    return gr_session_fail(s, rc);
+}
+
+static uint8_t order_flags(gr_order order)
+{
+    static const uint8_t flags[] = {0, GR_FLAG_ORDERED, GR_FLAG_ORDERED | GR_FLAG_BROADCAST};
+    return flags[order];
+}
+
+/* The time that is left goes with the request, and our clock, so that the way there counts, too. */
+static void put_deadline(const gr_session *s, const gr_submit *who, gr_frame *f)
+{
+    if (who->deadline == GR_FOREVER)
+        return;
+    uint64_t left = who->deadline > s->now ? who->deadline - s->now : 0;
+    f->flags |= GR_FLAG_TIMED;
+    f->left = left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
+    f->stamp = (uint32_t)s->now;
 }
 
 int gr_session_call(gr_session *s, const gr_submit *who, const gr_piece *pieces, size_t count)
@@ -236,35 +451,50 @@ int gr_session_call(gr_session *s, const gr_submit *who, const gr_piece *pieces,
     gr_call *c;
     rc = gr_calls_put(&s->calls, who->id, who->caller, who->tag, who->tag_size, &c);
     if (rc != GR_OK)
-        return fail(s, rc);
-    c->deadline = later(who->deadline, DEADLINE_GRACE);
-    c->position = s->out.in;
-    rc = put_frame(s, GR_FRAME_REQUEST, who->id, pieces, count, size);
-    touch(s);
+        return gr_session_fail(s, rc);
+    int on_lane = who->order != GR_UNORDERED || size > GR_SMALL_MAX;
+    c->deadline = who->deadline;
+    c->since = s->now;
+    c->position = on_lane ? GR_POSITION_LANES : s->lanes.small_in;
+    gr_frame f = {.type = GR_FRAME_REQUEST,
+                  .flags = order_flags(who->order),
+                  .size = (uint32_t)size,
+                  .whole = (uint32_t)size,
+                  .id = who->id};
+    put_deadline(s, who, &f);
+    rc = put_message(s, &f, pieces, count);
+    gr_session_touch(s);
     /* Whoever is told so now must not be handed back by gr_session_take, too. */
     if (rc != GR_OK)
         gr_call_free(&s->calls, gr_calls_take(&s->calls, who->id));
     return rc;
 }
 
-int gr_session_cast(gr_session *s, const gr_piece *pieces, size_t count)
+int gr_session_cast(gr_session *s, gr_order order, const gr_piece *pieces, size_t count)
 {
     uint64_t size = total_size(pieces, count);
     int rc = check(s, GR_CLIENT, size);
     if (rc != GR_OK)
         return rc;
-    rc = put_frame(s, GR_FRAME_CAST, 0, pieces, count, size);
-    touch(s);
+    gr_frame f = {.type = GR_FRAME_CAST,
+                  .flags = order_flags(order),
+                  .size = (uint32_t)size,
+                  .whole = (uint32_t)size};
+    rc = put_message(s, &f, pieces, count);
+    gr_session_touch(s);
     return rc;
 }
 
 static int put_too_big(gr_session *s, uint64_t id, uint64_t size, uint64_t limit)
 {
     uint8_t body[GR_TOOBIG_BODY];
+    gr_frame f = {.type = GR_FRAME_TOOBIG, .size = sizeof body, .id = id};
     gr_put64(body, size);
     gr_put64(body + 8, limit);
     gr_piece p = {body, sizeof body, NULL};
-    int rc = put_frame(s, GR_FRAME_TOOBIG, id, &p, 1, sizeof body);
+    note_output(s);
+    s->frames_out++;
+    int rc = gr_session_fail(s, gr_lanes_small(&s->lanes, &f, &p, 1));
     return rc == GR_OK ? GR_ETOOBIG : rc;
 }
 
@@ -279,253 +509,68 @@ int gr_session_reply(gr_session *s, uint64_t id, const gr_piece *pieces, size_t 
         return GR_ENOENT;
     gr_call_free(&s->calls, c);
     uint64_t limit = gr_session_limit(s);
-    rc = size > limit ? put_too_big(s, id, size, limit)
-                      : put_frame(s, GR_FRAME_REPLY, id, pieces, count, size);
-    touch(s);
+    gr_frame f = {
+        .type = GR_FRAME_REPLY, .size = (uint32_t)size, .whole = (uint32_t)size, .id = id};
+    rc = size > limit ? put_too_big(s, id, size, limit) : put_message(s, &f, pieces, count);
+    gr_session_touch(s);
     return rc;
+}
+
+/* ---- giving up ---- */
+
+int gr_session_give_up(gr_session *s, uint64_t id)
+{
+    note_output(s);
+    int rc = gr_session_fail(s, gr_lanes_cancel(&s->lanes, id));
+    /* It may have been the last one that a goodbye was waiting for. */
+    return GR_IS_FATAL(rc) || put_bye(s) == GR_OK ? rc : s->failed;
+}
+
+/*
+ * A request that has not begun to leave is not sent at all if it is large. CANCEL must not overtake its
+ * request; but it need not wait with others for the window when that has left.
+ */
+int gr_session_tell_cancel(gr_session *s, const gr_call *c)
+{
+    gr_frame f = {.type = GR_FRAME_CANCEL, .id = c->id};
+    if (s->failed != GR_OK || s->auth)
+        return GR_OK;
+    if (c->position == GR_POSITION_LANES) {
+        int rc = gr_session_give_up(s, c->id);
+        if (rc != GR_ENOENT)
+            return rc == GR_EBUSY ? GR_OK : rc;
+    }
+    note_output(s);
+    s->frames_out++;
+    s->cancels_out++;
+    int gone = c->position == GR_POSITION_LANES || c->position < s->lanes.small_moved;
+    return gr_session_fail(s, gone ? gr_lanes_small_now(&s->lanes, &f)
+                                   : gr_lanes_small(&s->lanes, &f, NULL, 0));
 }
 
 int gr_session_cancel(gr_session *s, uint64_t id)
 {
-    gr_calls *t = &s->waiters;
-    gr_call *c = gr_calls_take(t, id);
-    if (!c && s->role == GR_CLIENT) {
-        t = &s->calls;
-        c = gr_calls_take(t, id);
+    for (int i = 0; i < GR_ROOMS; i++) {
+        gr_call *w = gr_calls_take(&s->waiters[i], id);
+        if (w) {
+            gr_call_free(&s->waiters[i], w);
+            return GR_OK;
+        }
     }
+    gr_call *c = s->role == GR_CLIENT ? gr_calls_take(&s->calls, id) : NULL;
     if (!c)
         return GR_ENOENT;
-    gr_call_free(t, c);
+    (void)gr_session_tell_cancel(s, c);
+    gr_call_free(&s->calls, c);
     return GR_OK;
 }
 
-size_t gr_session_peek(const gr_session *s, gr_iov *iov, size_t max)
+/* ---- close ---- */
+
+int gr_session_is_idle(const gr_session *s)
 {
-    return gr_outq_peek(&s->out, iov, max);
-}
-
-void gr_session_consume(gr_session *s, size_t n)
-{
-    if (!n)
-        return;
-    if (s->out.out < s->work_end)
-        s->active = s->now;
-    gr_outq_consume(&s->out, n);
-    s->progress = s->now;
-    if (s->pinging && s->pinged == GR_FOREVER && s->out.out >= s->ping_end)
-        s->pinged = s->now;
-}
-
-void gr_session_below(gr_session *s, size_t n)
-{
-    if (n < s->below)
-        s->progress = s->now;
-    s->below = n;
-}
-
-/* ---- input ---- */
-
-int gr_session_space(gr_session *s, gr_iov iov[2], size_t *count)
-{
-    return fail(s, gr_reader_space(&s->in, iov, count));
-}
-
-void gr_session_filled(gr_session *s, size_t n)
-{
-    gr_reader_filled(&s->in, n);
-    s->bytes_in += n;
-    s->heard = s->now;
-    s->pinging = 0;
-}
-
-void gr_session_reading(gr_session *s, int on)
-{
-    if (on && !s->reading)
-        s->heard = s->now;
-    s->reading = on;
-}
-
-void gr_session_eof(gr_session *s, int rc)
-{
-    s->eof = rc;
-}
-
-static int handshake(gr_session *s, gr_event *ev)
-{
-    gr_iov raw = gr_reader_raw(&s->in);
-    size_t used;
-    if (is_written(s))
-        s->progress = s->now;
-    int rc = gr_auth_feed(s->auth, raw.data, raw.size, &used, &s->out, &s->peer);
-    gr_reader_skip(&s->in, used);
-    if (rc != GR_OK)
-        return rc;
-    gr_auth_free(s->auth);
-    s->auth = NULL;
-    s->active = s->now;
-    ev->type = GR_EV_UP;
-    return GR_OK;
-}
-
-static void body_event(const gr_input *in, gr_event *ev, gr_event_type type)
-{
-    ev->type = type;
-    ev->id = in->frame.id;
-    ev->data = in->data;
-    ev->size = in->frame.size;
-    ev->blob = in->blob;
-}
-
-static void drop_body(gr_session *s, const gr_input *in)
-{
-    if (in->blob.owner)
-        s->blobs->unref(s->blobs->ctx, in->blob.owner);
-}
-
-/* A request behind a goodbye, or with the id of one being served, breaks the protocol. */
-static int on_request(gr_session *s, const gr_input *in, gr_event *ev)
-{
-    gr_call *c;
-    int rc = s->bye_seen ? GR_EPROTO : GR_OK;
-    if (rc == GR_OK && in->frame.type == GR_FRAME_REQUEST)
-        rc = gr_calls_put(&s->calls, in->frame.id, 0, NULL, 0, &c);
-    if (rc != GR_OK) {
-        drop_body(s, in);
-        return rc == GR_ENOMEM ? rc : GR_EPROTO;
-    }
-    touch(s);
-    body_event(in, ev, in->frame.type == GR_FRAME_REQUEST ? GR_EV_REQUEST : GR_EV_CAST);
-    return GR_OK;
-}
-
-static int on_reply(gr_session *s, const gr_input *in, gr_event *ev)
-{
-    gr_call *c = gr_calls_take(&s->calls, in->frame.id);
-    touch(s);
-    if (!c) {
-        s->late++;
-        drop_body(s, in);
-        return GR_NONE;
-    }
-    body_event(in, ev, in->frame.type == GR_FRAME_REPLY ? GR_EV_REPLY : GR_EV_TOOBIG);
-    if (ev->type == GR_EV_TOOBIG) {
-        ev->too_big_size = gr_get64(in->data);
-        ev->too_big_limit = gr_get64(in->data + 8);
-    }
-    ev->call = c;
-    return GR_OK;
-}
-
-static int on_bye(gr_session *s, gr_event *ev)
-{
-    if (s->bye_seen)
-        return GR_EPROTO;
-    s->bye_seen = 1;
-    int rc = s->role == GR_CLIENT ? say_bye(s) : GR_OK;
-    ev->type = GR_EV_BYE;
-    return rc;
-}
-
-/* GR_NONE: the frame was dealt with and there is nothing to report. */
-static int on_frame(gr_session *s, const gr_input *in, gr_event *ev)
-{
-    int rc;
-    s->frames_in++;
-    switch (in->frame.type) {
-    case GR_FRAME_REQUEST:
-    case GR_FRAME_CAST:
-        return on_request(s, in, ev);
-    case GR_FRAME_REPLY:
-    case GR_FRAME_TOOBIG:
-        return on_reply(s, in, ev);
-    case GR_FRAME_PING:
-        /* Over the limit what is queued is sign enough of life, and a flood of pings adds nothing. */
-        rc = s->out.size < s->output_limit ? put_empty(s, GR_FRAME_PONG) : GR_OK;
-        return rc == GR_OK ? GR_NONE : rc;
-    case GR_FRAME_BYE:
-        return on_bye(s, ev);
-    default:
-        return GR_NONE;
-    }
-}
-
-static gr_call *ready_waiter(gr_session *s)
-{
-    return may_wake(s) ? gr_calls_take_oldest(&s->waiters) : NULL;
-}
-
-static int at_eof(gr_session *s, gr_event *ev)
-{
-    if (gr_reader_in_frame(&s->in))
-        return s->eof == GR_EEOF ? GR_EEOFFRAME : s->eof;
-    if (s->auth || !(s->bye_sent || s->bye_seen) || s->calls.count)
-        return s->eof;
-    s->end_told = 1;
-    ev->type = GR_EV_END;
-    return GR_OK;
-}
-
-/* A server that has said and heard goodbye and owes nothing closes; the client waits for that. */
-static int server_done(const gr_session *s)
-{
-    return s->role == GR_SERVER && s->bye_seen && !s->calls.count;
-}
-
-static int next_event(gr_session *s, gr_event *ev)
-{
-    if (s->auth) {
-        int rc = handshake(s, ev);
-        if (rc != GR_NONE)
-            return rc;
-        return s->eof != GR_OK ? s->eof : GR_NONE;
-    }
-    ev->call = ready_waiter(s);
-    if (ev->call) {
-        ev->type = GR_EV_READY;
-        return GR_OK;
-    }
-    gr_input in;
-    int rc;
-    while ((rc = gr_reader_next(&s->in, &in)) == GR_OK) {
-        rc = on_frame(s, &in, ev);
-        if (rc != GR_NONE)
-            return rc;
-    }
-    if (rc != GR_NONE || s->end_told)
-        return rc;
-    if (server_done(s)) {
-        rc = say_bye(s);
-        if (rc != GR_OK || !is_written(s))
-            return rc == GR_OK ? GR_NONE : rc;
-        s->end_told = 1;
-        ev->type = GR_EV_END;
-        return GR_OK;
-    }
-    if (s->eof != GR_OK)
-        return at_eof(s, ev);
-    if (s->idle_due) {
-        s->idle_due = 0;
-        ev->type = GR_EV_IDLE;
-        return GR_OK;
-    }
-    return GR_NONE;
-}
-
-int gr_session_event(gr_session *s, gr_event *ev)
-{
-    if (s->failed != GR_OK)
-        return s->failed;
-    ev->call = NULL;
-    ev->blob.owner = NULL;
-    return fail(s, next_event(s, ev));
-}
-
-/* ---- close and time ---- */
-
-static int is_idle(const gr_session *s)
-{
-    return !s->auth && !s->calls.count && !s->waiters.count && is_written(s) &&
-           !gr_reader_in_frame(&s->in);
+    return !s->auth && !s->calls.count && !gr_session_waiting(s) && gr_session_is_written(s) &&
+           !gr_session_is_holding(s) && !gr_reader_in_frame(&s->in);
 }
 
 int gr_session_close(gr_session *s, uint64_t linger, int only_idle)
@@ -534,107 +579,31 @@ int gr_session_close(gr_session *s, uint64_t linger, int only_idle)
         return s->failed;
     if (s->auth)
         return GR_ESTATE;
-    if (only_idle && !is_idle(s))
+    if (only_idle && !gr_session_is_idle(s))
         return GR_EBUSY;
-    s->close_deadline = min64(s->close_deadline, later(s->now, linger));
-    return say_bye(s);
+    s->close_deadline = gr_min64(s->close_deadline, gr_later(s->now, linger));
+    return gr_session_say_bye(s);
 }
 
-/*
- * A ping is due after an interval without a word, and its answer an interval after it has left: it
- * may wait behind a large message, and the time for that is send_timeout's. Whoever does not read
- * hears nothing, so then there is nothing to conclude.
- */
-static uint64_t keepalive_due(const gr_session *s)
-{
-    if (!s->reading)
-        return GR_FOREVER;
-    return later(s->pinging ? s->pinged : s->heard, s->keepalive_interval);
-}
-
-static uint64_t stall_due(const gr_session *s)
-{
-    return is_written(s) ? GR_FOREVER : later(s->progress, s->send_timeout);
-}
-
-static uint64_t idle_due(const gr_session *s)
-{
-    if (s->idle_told || s->bye_sent || !is_idle(s))
-        return GR_FOREVER;
-    return later(s->active, s->idle_timeout);
-}
-
-static uint64_t sweep_due(const gr_session *s)
-{
-    int any = s->role == GR_CLIENT ? s->calls.count || s->waiters.count : s->waiters.count != 0;
-    return any ? later(s->swept, SWEEP_INTERVAL) : GR_FOREVER;
-}
-
-uint64_t gr_session_due(const gr_session *s)
-{
-    if (s->failed != GR_OK)
-        return GR_FOREVER;
-    if (s->auth)
-        return s->auth_deadline;
-    uint64_t t = min64(s->close_deadline, keepalive_due(s));
-    return min64(min64(t, stall_due(s)), min64(idle_due(s), sweep_due(s)));
-}
-
-static void sweep(gr_session *s, gr_calls *t)
-{
-    size_t budget = SWEEP_BUDGET;
-    gr_call *c;
-    while ((c = gr_calls_expire(t, s->now, &budget)) != NULL)
-        gr_call_free(t, c);
-}
-
-static int keep_alive(gr_session *s)
-{
-    if (s->pinging)
-        return GR_EKEEPALIVE;
-    int rc = put_empty(s, GR_FRAME_PING);
-    s->pinging = 1;
-    s->ping_end = s->out.in;
-    s->pinged = GR_FOREVER;
-    return rc;
-}
-
-static int do_due(gr_session *s)
-{
-    uint64_t now = s->now;
-    if (s->auth)
-        return s->auth_deadline <= now ? GR_EAUTHTIME : GR_OK;
-    if (s->close_deadline <= now)
-        return GR_ECLOSETIME;
-    if (stall_due(s) <= now)
-        return GR_ESENDTIME;
-    if (sweep_due(s) <= now) {
-        if (s->role == GR_CLIENT)
-            sweep(s, &s->calls);
-        sweep(s, &s->waiters);
-        s->swept = now;
-    }
-    if (idle_due(s) <= now)
-        s->idle_due = s->idle_told = 1;
-    return keepalive_due(s) <= now ? keep_alive(s) : GR_OK;
-}
-
+/* The context must survive: the peer has one that goes with it. */
 void gr_session_trim(gr_session *s)
 {
-    gr_outq_trim(&s->out);
+    gr_lanes_trim(&s->lanes);
     gr_reader_trim(&s->in);
-}
-
-int gr_session_tick(gr_session *s)
-{
-    return s->failed != GR_OK ? s->failed : fail(s, do_due(s));
+    free_scratch(s);
+    if (s->with_context)
+        return;
+    gr_deflate_free(s->deflate);
+    s->deflate = NULL;
 }
 
 /* ---- the end, and getters ---- */
 
 gr_call *gr_session_take(gr_session *s)
 {
-    gr_call *c = gr_calls_take_oldest(&s->waiters);
+    gr_call *c = NULL;
+    for (int i = 0; i < GR_ROOMS && !c; i++)
+        c = gr_calls_take_oldest(&s->waiters[i]);
     if (!c && s->role == GR_CLIENT)
         c = gr_calls_take_oldest(&s->calls);
     return c;
@@ -642,7 +611,11 @@ gr_call *gr_session_take(gr_session *s)
 
 int gr_session_was_sent(const gr_session *s, const gr_call *c)
 {
-    return c->position < s->out.out;
+    if (c->position == GR_POSITION_NONE)
+        return 0;
+    if (c->position == GR_POSITION_LANES)
+        return !gr_lanes_is_waiting(&s->lanes, c->id);
+    return c->position < gr_lanes_small_gone(&s->lanes);
 }
 
 void gr_session_free_call(gr_session *s, gr_call *c)
@@ -660,20 +633,35 @@ const gr_peer *gr_session_peer(const gr_session *s)
     return &s->peer;
 }
 
-size_t gr_session_output(const gr_session *s)
+size_t gr_session_calls(const gr_session *s)
 {
-    return s->out.size;
+    return s->calls.count;
+}
+
+uint64_t gr_session_frames_in(const gr_session *s)
+{
+    return s->frames_in;
 }
 
 void gr_session_stats_get(const gr_session *s, gr_session_stats *out)
 {
+    memset(out, 0, sizeof *out);
     out->calls = s->role == GR_CLIENT ? s->calls.count : 0;
     out->served = s->role == GR_SERVER ? s->calls.count : 0;
-    out->waiting = s->waiters.count;
-    out->output = s->out.size;
+    out->waiting = gr_session_waiting(s);
+    out->output = gr_lanes_pending(&s->lanes);
     out->bytes_in = s->bytes_in;
-    out->bytes_out = s->out.out;
+    out->bytes_out = s->lanes.out.out;
     out->frames_in = s->frames_in;
     out->frames_out = s->frames_out;
     out->late = s->late;
+    out->held = s->inbox.bytes + s->ordered.bytes;
+    out->too_late = s->too_late;
+    out->cancels_in = s->cancels_in;
+    out->cancels_out = s->cancels_out;
+    out->aborted = s->lanes.aborted + s->aborted_in;
+    out->blocked = s->blocked;
+    out->blocked_ms = s->blocked_ms;
+    out->deflate_in = s->deflate_in + s->lanes.deflate_in;
+    out->deflate_out = s->deflate_out + s->lanes.deflate_out;
 }

@@ -65,7 +65,7 @@ static int on_send(void *ctx, const unsigned char *data, size_t size)
     gr_tls *t = ctx;
     if (size && data[0] == TYPE_ALERT)
         t->alerts++;
-    if (gr_outq_put(&t->out, data, size, NULL, 0) != GR_OK) {
+    if (gr_outq_put(&t->out, 0, data, size, NULL, 0) != GR_OK) {
         t->out_failed = 1;
         return MBEDTLS_ERR_SSL_ALLOC_FAILED;
     }
@@ -388,7 +388,10 @@ int gr_tls_read(gr_tls *t, uint8_t *buf, size_t size, size_t *got)
 /* The first stretch if it fills a record; else as many as fit, one behind the other in room. */
 static gr_iov gather(const gr_iov *iov, size_t count, uint8_t room[GR_TLS_RECORD])
 {
-    gr_iov v = iov[0];
+    gr_iov v = {room, 0};
+    if (!count)
+        return v;
+    v = iov[0];
     if (v.size >= GR_TLS_RECORD || count == 1) {
         v.size = v.size < GR_TLS_RECORD ? v.size : GR_TLS_RECORD;
         return v;

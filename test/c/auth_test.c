@@ -276,7 +276,7 @@ static void configuration_out_of_bounds_is_refused(void **state)
         c.auth.binding = (gr_str){data, GR_BINDING_MAX + 1};
         refuses_config(&c);
         c = good;
-        c.auth.max_message = (uint64_t)GR_FRAME_BODY_MAX + 1;
+        c.auth.max_message = (uint64_t)GR_MESSAGE_MAX + 1;
         refuses_config(&c);
     }
 }

@@ -127,7 +127,8 @@ static void unknown_id_takes_nothing(void **state)
     size_t budget = 10;
     assert_null(gr_calls_take(&t, 1));
     assert_null(gr_calls_take_oldest(&t));
-    assert_null(gr_calls_expire(&t, 1000, &budget));
+    assert_null(gr_calls_find(&t, 1));
+    assert_null(gr_calls_walk(&t, &budget));
     put(1);
     assert_null(gr_calls_take(&t, 2));
     assert_true(drop(gr_calls_take(&t, 1), 1));
@@ -148,104 +149,138 @@ static void oldest_is_in_order_of_insertion(void **state)
     assert_null(gr_calls_take_oldest(&t));
 }
 
-/* A deadline has passed when it is before now; no deadline never passes. */
-static void only_deadlines_before_now_expire(void **state)
+/* Expects that the next calls of the walk are these, and takes as many from the budget. */
+static void expect_walk(size_t *budget, uint64_t from, uint64_t to)
 {
-    (void)state;
-    size_t budget = 100;
-    put(1)->deadline = 10;
-    put(2)->deadline = 11;
-    put(3);
-    assert_null(gr_calls_expire(&t, 10, &budget));
-    budget = 100;
-    assert_true(drop(gr_calls_expire(&t, 11, &budget), 1));
-    assert_null(gr_calls_expire(&t, 11, &budget));
-    budget = 100;
-    assert_true(drop(gr_calls_expire(&t, UINT64_MAX, &budget), 2));
-    assert_null(gr_calls_expire(&t, UINT64_MAX, &budget));
-    assert_int_equal(t.count, 1);
+    for (uint64_t id = from; id <= to; id++) {
+        size_t before = *budget;
+        const gr_call *c = gr_calls_walk(&t, budget);
+        assert_non_null(c);
+        assert_true(c->id == id);
+        assert_true(*budget < before);
+    }
 }
 
-/* A search looks at no more calls than it may, and the next one goes on where it stopped. */
-static void search_stops_at_its_budget_and_goes_on(void **state)
+/* What is found stays where it is, and what is not there is not found. */
+static void found_call_stays(void **state)
+{
+    (void)state;
+    assert_null(gr_calls_find(&t, 1));
+    for (uint64_t id = 1; id <= 100; id++)
+        put(id);
+    for (uint64_t id = 1; id <= 100; id++)
+        assert_true(gr_calls_find(&t, id)->id == id);
+    assert_null(gr_calls_find(&t, 0));
+    assert_null(gr_calls_find(&t, 101));
+    assert_int_equal(t.count, 100);
+    assert_true(drop(gr_calls_take(&t, 50), 50));
+    assert_null(gr_calls_find(&t, 50));
+}
+
+/* A walk sees all calls, oldest first, and they stay. */
+static void walk_sees_all_in_order(void **state)
+{
+    (void)state;
+    size_t budget = 1000;
+    assert_null(gr_calls_walk(&t, &budget));
+    for (uint64_t id = 1; id <= 10; id++)
+        put(id);
+    expect_walk(&budget, 1, 10);
+    assert_int_equal(t.count, 10);
+}
+
+/* It looks at no more calls than it may, and the next one goes on where it stopped. */
+static void walk_stops_at_its_budget_and_goes_on(void **state)
 {
     (void)state;
     for (uint64_t id = 0; id < 100; id++)
-        put(id)->deadline = id == 99 ? 1 : GR_FOREVER;
-    for (int i = 0; i < 9; i++) {
+        put(id);
+    for (uint64_t i = 0; i < 9; i++) {
         size_t budget = 11;
-        assert_null(gr_calls_expire(&t, 5, &budget));
+        expect_walk(&budget, i * 11, i * 11 + 10);
         assert_int_equal(budget, 0);
+        assert_null(gr_calls_walk(&t, &budget));
     }
     size_t budget = 1;
-    assert_true(drop(gr_calls_expire(&t, 5, &budget), 99));
-    budget = 0;
-    assert_null(gr_calls_expire(&t, 5, &budget));
+    expect_walk(&budget, 99, 99);
+    assert_null(gr_calls_walk(&t, &budget));
 }
 
-/* One search goes round once at most, even with budget left over. */
-static void search_ends_at_the_newest(void **state)
+/* It goes round once at most, even with budget left over; the next one begins at the oldest. */
+static void walk_ends_at_the_newest(void **state)
 {
     (void)state;
     for (uint64_t id = 0; id < 10; id++)
         put(id);
-    size_t budget = 1000;
-    assert_null(gr_calls_expire(&t, 5, &budget));
-    assert_int_equal(budget, 0);
-    assert_null(t.cursor);
+    for (int i = 0; i < 3; i++) {
+        size_t budget = 1000;
+        expect_walk(&budget, 0, 9);
+        assert_null(gr_calls_walk(&t, &budget));
+        assert_int_equal(budget, 0);
+    }
 }
 
-/* The call where the next search begins may be answered before that. */
-static void search_survives_the_removal_of_its_place(void **state)
+/* Whoever walks may take what he was shown. */
+static void walk_survives_the_removal_of_what_it_showed(void **state)
 {
     (void)state;
     for (uint64_t id = 0; id < 10; id++)
-        put(id)->deadline = id >= 6 ? 1 : GR_FOREVER;
+        put(id);
+    for (uint64_t id = 0; id < 10; id++) {
+        size_t budget = 1;
+        assert_true(drop(gr_calls_take(&t, gr_calls_walk(&t, &budget)->id), id));
+    }
+    size_t budget = 1;
+    assert_null(gr_calls_walk(&t, &budget));
+}
+
+/* The call where the next walk begins may be answered before that. */
+static void walk_survives_the_removal_of_its_place(void **state)
+{
+    (void)state;
+    for (uint64_t id = 0; id < 10; id++)
+        put(id);
     size_t budget = 4;
-    assert_null(gr_calls_expire(&t, 5, &budget));
+    expect_walk(&budget, 0, 3);
     assert_true(drop(gr_calls_take(&t, 4), 4));
     assert_true(drop(gr_calls_take(&t, 5), 5));
     budget = 1;
-    assert_true(drop(gr_calls_expire(&t, 5, &budget), 6));
+    expect_walk(&budget, 6, 6);
     for (uint64_t id = 7; id < 10; id++)
         assert_true(drop(gr_calls_take(&t, id), id));
     assert_null(t.cursor);
     budget = 100;
-    assert_null(gr_calls_expire(&t, 5, &budget));
-    assert_int_equal(t.count, 4);
+    expect_walk(&budget, 0, 3);
+    expect_walk(&budget, 6, 6);
 }
 
 /* Calls that end elsewhere do not move it. */
-static void search_keeps_its_place_when_others_end(void **state)
+static void walk_keeps_its_place_when_others_end(void **state)
 {
     (void)state;
     for (uint64_t id = 0; id < 10; id++)
-        put(id)->deadline = id == 4 ? 1 : GR_FOREVER;
+        put(id);
     size_t budget = 4;
-    assert_null(gr_calls_expire(&t, 5, &budget));
+    expect_walk(&budget, 0, 3);
     assert_true(drop(gr_calls_take(&t, 0), 0));
     assert_true(drop(gr_calls_take(&t, 8), 8));
     budget = 1;
-    assert_true(drop(gr_calls_expire(&t, 5, &budget), 4));
+    expect_walk(&budget, 4, 4);
 }
 
 /* ---- against a model ---- */
 
-typedef struct entry {
-    uint64_t id;
-    uint64_t deadline;
-} entry;
-
 /* The same as a list in order of insertion. */
 typedef struct model {
-    entry list[MODEL_N];
+    uint64_t list[MODEL_N];
     size_t count;
+    size_t cursor; /* where the next walk begins; count: at the oldest */
 } model;
 
 static size_t model_find(const model *m, uint64_t id)
 {
     size_t i = 0;
-    while (i < m->count && m->list[i].id != id)
+    while (i < m->count && m->list[i] != id)
         i++;
     return i;
 }
@@ -254,9 +289,10 @@ static void model_remove(model *m, size_t i)
 {
     m->count--;
     memmove(&m->list[i], &m->list[i + 1], (m->count - i) * sizeof m->list[0]);
+    m->cursor -= i < m->cursor;
 }
 
-static void model_put(model *m, uint64_t id, uint64_t deadline)
+static void model_put(model *m, uint64_t id)
 {
     gr_call *c;
     if (m->count == MODEL_N)
@@ -265,31 +301,27 @@ static void model_put(model *m, uint64_t id, uint64_t deadline)
     assert_rc(gr_calls_put(&t, id, 0, NULL, 0, &c), known ? GR_EEXIST : GR_OK);
     if (known)
         return;
-    c->deadline = deadline;
-    m->list[m->count++] = (entry){id, deadline};
+    m->cursor += m->cursor == m->count;
+    m->list[m->count++] = id;
 }
 
-/* All that expires is due, and with budget for all, all that is due expires. */
-static void model_expire(model *m, uint64_t now, size_t budget)
+/* Shows what the model says, in its order; some of that is taken. */
+static void model_walk(model *m, uint64_t *prng, size_t budget)
 {
-    int whole = budget > 2 * MODEL_N;
-    gr_call *c;
-    while ((c = gr_calls_expire(&t, now, &budget)) != NULL) {
-        size_t i = model_find(m, c->id);
-        assert_true(i < m->count && m->list[i].deadline < now);
-        model_remove(m, i);
-        gr_call_free(&t, c);
+    const gr_call *c;
+    size_t at = m->cursor == m->count ? 0 : m->cursor;
+    size_t left = budget;
+    for (; left && at < m->count; left--) {
+        c = gr_calls_walk(&t, &budget);
+        assert_non_null(c);
+        assert_true(c->id == m->list[at]);
+        m->cursor = ++at;
+        if (prng_below(prng, 4))
+            continue;
+        assert_true(drop(gr_calls_take(&t, c->id), m->list[at - 1]));
+        model_remove(m, --at);
     }
-    if (!whole || t.cursor)
-        return;
-    /* The first round began at the cursor; the second sees the rest. */
-    budget = 2 * MODEL_N;
-    while ((c = gr_calls_expire(&t, now, &budget)) != NULL) {
-        model_remove(m, model_find(m, c->id));
-        gr_call_free(&t, c);
-    }
-    for (size_t i = 0; i < m->count; i++)
-        assert_true(m->list[i].deadline >= now);
+    assert_null(gr_calls_walk(&t, &budget));
 }
 
 static void model_check(const model *m)
@@ -297,17 +329,20 @@ static void model_check(const model *m)
     size_t i = 0;
     assert_int_equal(t.count, m->count);
     for (const gr_call *c = t.oldest; c; c = c->newer, i++) {
-        assert_true(i < m->count && c->id == m->list[i].id);
+        assert_true(i < m->count && c->id == m->list[i]);
         assert_true(c->older ? c->older->newer == c : t.oldest == c);
     }
     assert_int_equal(i, m->count);
+    if (m->cursor == m->count)
+        assert_true(!t.cursor || t.cursor == t.oldest);
+    else
+        assert_true(t.cursor && t.cursor->id == m->list[m->cursor]);
     assert_true(!t.count || (t.used > t.room / 2 && t.used <= t.room));
 }
 
 static void model_step(model *m, uint64_t *prng, uint64_t (*id_of)(uint64_t))
 {
     uint64_t id = id_of(prng_below(prng, 2 * MODEL_N));
-    uint64_t now = prng_below(prng, 1000);
     size_t i = model_find(m, id);
     switch (prng_below(prng, 16)) {
     case 0:
@@ -320,19 +355,18 @@ static void model_step(model *m, uint64_t *prng, uint64_t (*id_of)(uint64_t))
         break;
     case 4:
         if (m->count) {
-            assert_true(drop(gr_calls_take_oldest(&t), m->list[0].id));
+            assert_true(drop(gr_calls_take_oldest(&t), m->list[0]));
             model_remove(m, 0);
         }
         break;
     case 5:
-        model_expire(m, now / 8, (size_t)prng_below(prng, 30));
+        model_walk(m, prng, (size_t)prng_below(prng, 30));
         break;
     case 6:
-        if (prng_below(prng, 50) == 0)
-            model_expire(m, now, 10 * MODEL_N);
+        assert_int_equal(gr_calls_find(&t, id) != NULL, i < m->count);
         break;
     default:
-        model_put(m, id, now);
+        model_put(m, id);
     }
 }
 
@@ -435,11 +469,13 @@ int main(void)
         test_of(duplicate_id_is_refused),
         test_of(unknown_id_takes_nothing),
         test_of(oldest_is_in_order_of_insertion),
-        test_of(only_deadlines_before_now_expire),
-        test_of(search_stops_at_its_budget_and_goes_on),
-        test_of(search_ends_at_the_newest),
-        test_of(search_survives_the_removal_of_its_place),
-        test_of(search_keeps_its_place_when_others_end),
+        test_of(found_call_stays),
+        test_of(walk_sees_all_in_order),
+        test_of(walk_stops_at_its_budget_and_goes_on),
+        test_of(walk_ends_at_the_newest),
+        test_of(walk_survives_the_removal_of_what_it_showed),
+        test_of(walk_survives_the_removal_of_its_place),
+        test_of(walk_keeps_its_place_when_others_end),
         test_of(random_use_does_what_a_list_does),
         test_of(many_calls_are_all_found),
         test_of(failed_put_changes_nothing),

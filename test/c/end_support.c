@@ -9,6 +9,9 @@
 
 #define IOV_MAX_TEST 8
 
+/* Time that a turn takes: what a system call and some work do. */
+#define TURN_US 20
+
 gr_str str_of(const char *z)
 {
     gr_str s = {(const uint8_t *)z, strlen(z)};
@@ -28,6 +31,8 @@ gr_session_config end_config(gr_role role)
         c.auth.nonce[i] = (uint8_t)prng_next(&nonces);
     c.auth.max_message = 1024 * 1024;
     c.output_limit = 64 * 1024;
+    c.frame_max = GR_SESSION_FRAME_MAX;
+    c.compress_min = 1024;
     c.auth_timeout = 5000;
     c.send_timeout = c.keepalive_interval = c.idle_timeout = GR_FOREVER;
     c.now = 1000;
@@ -68,6 +73,7 @@ static void keep(test_end *e, const gr_event *ev)
     memset(k, 0, sizeof *k);
     k->type = ev->type;
     k->id = ev->id;
+    k->order = ev->order;
     k->in_blob = ev->blob.owner != NULL;
     k->too_big_size = ev->too_big_size;
     k->too_big_limit = ev->too_big_limit;
@@ -81,10 +87,16 @@ static void keep(test_end *e, const gr_event *ev)
         bytes_append(&k->body, ev->data, ev->size);
 }
 
-void end_take(test_end *e)
+static void turn(test_end *e)
+{
+    gr_session_turn(e->s, e->us += TURN_US);
+}
+
+/* Takes what this turn allows. Returns what ended it. */
+static int take_turn(test_end *e)
 {
     gr_event ev;
-    int rc = e->rc;
+    int rc = GR_OK;
     while (rc == GR_OK) {
         /* What the session does not set must not be believed. */
         memset(&ev, 0xa5, sizeof ev);
@@ -102,6 +114,19 @@ void end_take(test_end *e)
         if (ev.blob.owner)
             mem_unref(e->mem, &ev.blob);
     }
+    return rc;
+}
+
+void end_take(test_end *e)
+{
+    int rc = e->rc;
+    if (rc != GR_OK)
+        return;
+    rc = take_turn(e);
+    while (rc == GR_NONE && gr_session_more(e->s)) {
+        turn(e);
+        rc = take_turn(e);
+    }
     if (GR_IS_FATAL(rc))
         e->rc = rc;
     else
@@ -114,6 +139,7 @@ int end_feed(test_end *e, const void *data, size_t size)
     while (size && e->rc == GR_OK) {
         gr_iov v[2];
         size_t n;
+        turn(e);
         int rc = gr_session_space(e->s, v, &n);
         if (rc != GR_OK) {
             e->rc = rc;
@@ -142,23 +168,35 @@ int end_feed_bytewise(test_end *e, const void *data, size_t size)
     return e->rc;
 }
 
-size_t end_drain(test_end *e, test_bytes *to, size_t max)
+/* What one write takes; a turn's work may bring nothing to write, and the next one something. */
+static size_t drain_turn(test_end *e, test_bytes *to, size_t max)
 {
     gr_iov v[IOV_MAX_TEST];
+    size_t n;
     size_t moved = 0;
-    /* After a fatal code only a refusal may still leave. */
-    if (!e->s || (e->rc != GR_OK && e->up))
-        return 0;
-    size_t n = gr_session_peek(e->s, v, IOV_MAX_TEST);
+    do {
+        turn(e);
+        n = gr_session_peek(e->s, v, IOV_MAX_TEST);
+    } while (!n && gr_session_more(e->s));
     for (size_t i = 0; i < n && moved < max; i++) {
         size_t some = v[i].size < max - moved ? v[i].size : max - moved;
         bytes_append(to, v[i].data, some);
         moved += some;
     }
-    if (moved) {
-        gr_session_consume(e->s, moved);
-        end_take(e);
-    }
+    gr_session_consume(e->s, moved);
+    return moved;
+}
+
+size_t end_drain(test_end *e, test_bytes *to, size_t max)
+{
+    size_t moved = 0;
+    size_t some = 1;
+    /* After a fatal code only a refusal may still leave. */
+    if (!e->s || (e->rc != GR_OK && e->up))
+        return 0;
+    while (some && moved < max)
+        moved += some = drain_turn(e, to, max - moved);
+    end_take(e);
     return moved;
 }
 
@@ -183,14 +221,28 @@ int end_tick(test_end *e, uint64_t now)
     return e->rc;
 }
 
+static end_event remove_event(test_end *e, size_t i)
+{
+    assert_true(i < e->count);
+    end_event ev = e->events[i];
+    e->count--;
+    memmove(e->events + i, e->events + i + 1, (e->count - i) * sizeof *e->events);
+    return ev;
+}
+
 end_event end_expect(test_end *e, gr_event_type type)
 {
-    assert_true(e->count > 0);
-    end_event ev = e->events[0];
-    e->count--;
-    memmove(e->events, e->events + 1, e->count * sizeof *e->events);
+    end_event ev = remove_event(e, 0);
     assert_int_equal(ev.type, type);
     return ev;
+}
+
+end_event end_find(test_end *e, gr_event_type type, uint64_t id)
+{
+    size_t i = 0;
+    while (i < e->count && (e->events[i].type != type || e->events[i].id != id))
+        i++;
+    return remove_event(e, i);
 }
 
 void end_expect_only(test_end *e, gr_event_type type)
@@ -219,7 +271,11 @@ static uintptr_t caller_of(uint64_t id)
 gr_submit submit_of(uint64_t id)
 {
     static uint8_t tag[40];
-    gr_submit who = {id, GR_FOREVER, caller_of(id), tag, 1 + (size_t)(id % (sizeof tag - 1))};
+    gr_submit who = {.id = id,
+                     .deadline = GR_FOREVER,
+                     .caller = caller_of(id),
+                     .tag = tag,
+                     .tag_size = 1 + (size_t)(id % (sizeof tag - 1))};
     pattern_fill(tag, who.tag_size, id);
     return who;
 }
@@ -236,9 +292,14 @@ int end_call(test_end *e, uint64_t id, size_t size)
 
 int end_cast(test_end *e, uint64_t seed, size_t size)
 {
+    return end_cast_as(e, GR_UNORDERED, seed, size);
+}
+
+int end_cast_as(test_end *e, gr_order order, uint64_t seed, size_t size)
+{
     gr_blob b = mem_blob(e->mem, size, seed);
     gr_piece p = {b.data, b.size, b.owner};
-    int rc = gr_session_cast(e->s, &p, 1);
+    int rc = gr_session_cast(e->s, order, &p, 1);
     mem_unref(e->mem, &b);
     return rc;
 }
@@ -252,24 +313,62 @@ int end_reply(test_end *e, uint64_t id, size_t size)
     return rc;
 }
 
+static void check_reply(end_event *ev, uint64_t id, size_t size)
+{
+    gr_submit who = submit_of(id);
+    assert_int_equal(ev->id, id);
+    assert_int_equal(ev->caller, who.caller);
+    assert_int_equal(ev->tag.size, who.tag_size);
+    assert_true(pattern_matches(ev->tag.data, ev->tag.size, id));
+    assert_int_equal(ev->body.size, size);
+    assert_true(pattern_matches(ev->body.data, size, id + 7));
+    event_free(ev);
+}
+
+static void check_request(end_event *ev, uint64_t id, size_t size)
+{
+    assert_int_equal(ev->id, id);
+    assert_int_equal(ev->body.size, size);
+    assert_true(pattern_matches(ev->body.data, size, id));
+    event_free(ev);
+}
+
 void end_expect_reply(test_end *e, uint64_t id, size_t size)
 {
     end_event ev = end_expect(e, GR_EV_REPLY);
-    gr_submit who = submit_of(id);
-    assert_int_equal(ev.id, id);
-    assert_int_equal(ev.caller, who.caller);
-    assert_int_equal(ev.tag.size, who.tag_size);
-    assert_true(pattern_matches(ev.tag.data, ev.tag.size, id));
-    assert_int_equal(ev.body.size, size);
-    assert_true(pattern_matches(ev.body.data, size, id + 7));
-    event_free(&ev);
+    check_reply(&ev, id, size);
 }
 
 void end_expect_request(test_end *e, uint64_t id, size_t size)
 {
     end_event ev = end_expect(e, GR_EV_REQUEST);
-    assert_int_equal(ev.id, id);
+    check_request(&ev, id, size);
+}
+
+void end_find_reply(test_end *e, uint64_t id, size_t size)
+{
+    end_event ev = end_find(e, GR_EV_REPLY, id);
+    check_reply(&ev, id, size);
+}
+
+void end_find_request(test_end *e, uint64_t id, size_t size)
+{
+    end_event ev = end_find(e, GR_EV_REQUEST, id);
+    check_request(&ev, id, size);
+}
+
+void end_expect_cast(test_end *e, gr_order order, uint64_t seed, size_t size)
+{
+    end_event ev = end_expect(e, GR_EV_CAST);
+    assert_int_equal(ev.order, order);
     assert_int_equal(ev.body.size, size);
-    assert_true(pattern_matches(ev.body.data, size, id));
+    assert_true(pattern_matches(ev.body.data, size, seed));
+    event_free(&ev);
+}
+
+void end_expect_cancel(test_end *e, uint64_t id)
+{
+    end_event ev = end_expect(e, GR_EV_CANCEL);
+    assert_int_equal(ev.id, id);
     event_free(&ev);
 }

@@ -86,19 +86,62 @@ void forge_result(test_bytes *out, const char *cookie, const char *name, const t
     bytes_free(&all);
 }
 
+void forge_start_put(test_bytes *out, const forge_start *f, uint32_t size)
+{
+    int timed = f->flags & FORGE_TIMED;
+    int sized = f->flags & (FORGE_LARGE | FORGE_DEFLATED);
+    put_int(out, f->type, 1);
+    put_int(out, f->flags, 1);
+    put_int(out, f->slot, 2);
+    put_int(out, (uint64_t)size + (timed ? 8 : 0) + (sized ? 4 : 0), 4);
+    put_int(out, f->id, 8);
+    if (timed) {
+        put_int(out, f->left, 4);
+        put_int(out, f->stamp, 4);
+    }
+    if (sized)
+        put_int(out, f->whole, 4);
+}
+
 void forge_frame_head(test_bytes *out, uint8_t type, uint64_t id, uint32_t size)
 {
-    put_int(out, type, 1);
-    put_int(out, 0, 3);
-    put_int(out, size, 4);
-    put_int(out, id, 8);
+    forge_start f = {.type = type, .id = id};
+    forge_start_put(out, &f, size);
+}
+
+static void put_pattern(test_bytes *out, uint64_t seed, uint32_t at, uint32_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        uint8_t byte = pattern_at(seed, at + i);
+        bytes_append(out, &byte, 1);
+    }
 }
 
 void forge_frame(test_bytes *out, uint8_t type, uint64_t id, uint32_t size)
 {
     forge_frame_head(out, type, id, size);
-    for (size_t i = 0; i < size; i++) {
-        uint8_t byte = pattern_at(id, i);
-        bytes_append(out, &byte, 1);
+    put_pattern(out, id, 0, size);
+}
+
+void forge_fragment(test_bytes *out, const forge_start *f, uint32_t at, uint32_t size)
+{
+    const forge_start next = {.type = 8, .slot = f->slot};
+    forge_start start = at ? next : *f;
+    if (!at)
+        start.flags |= FORGE_LARGE;
+    if (at + size == f->whole)
+        start.flags |= FORGE_END;
+    forge_start_put(out, &start, size);
+    put_pattern(out, f->id, at, size);
+}
+
+void forge_message(test_bytes *out, uint8_t type, uint64_t id, uint32_t size)
+{
+    forge_start f = {.type = type, .id = id, .whole = size};
+    if (size <= FORGE_SMALL) {
+        forge_frame(out, type, id, size);
+        return;
     }
+    for (uint32_t at = 0; at < size; at += FORGE_FRAGMENT)
+        forge_fragment(out, &f, at, size - at < FORGE_FRAGMENT ? size - at : FORGE_FRAGMENT);
 }

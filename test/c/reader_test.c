@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading frames: however the bytes are cut, the same frames; and what is allocated when. */
+/* Reading messages: however the bytes are cut, the same messages; and what is allocated when. */
 #include <string.h>
+#include <zlib.h>
 
 #include "bytes_support.h"
 #include "cmocka_support.h"
@@ -9,15 +10,19 @@
 #include "mem_support.h"
 
 #define HEAD GR_FRAME_HEAD
-#define INLINE_MAX 16384u /* largest body delivered from the buffer */
+#define INLINE_MAX FORGE_SMALL /* largest body delivered from the buffer */
 #define LIMIT 1000000u
 
 static test_mem mem;
 static gr_reader r;
 static test_bytes stream;
-static size_t frames; /* in the stream */
-static uint32_t size_of[400];
-static size_t taken; /* frames read so far */
+static uint64_t last_id; /* of the messages in the stream */
+static struct {
+    uint64_t id;
+    uint32_t size;
+} expected[400];      /* in the order in which they become complete */
+static size_t frames; /* of these */
+static size_t taken;  /* read so far */
 
 static int setup(void **state)
 {
@@ -26,6 +31,7 @@ static int setup(void **state)
     memset(&r, 0xa5, sizeof r);
     gr_reader_init(&r, &mem.vt, &mem.blobs, 0, LIMIT);
     frames = taken = 0;
+    last_id = 0;
     return 0;
 }
 
@@ -38,12 +44,81 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Adds a request to the stream; its id is its number, from 1. */
+static void expect_next(uint64_t id, uint32_t size)
+{
+    assert_true(frames < COUNT_OF(expected));
+    expected[frames].id = id;
+    expected[frames++].size = size;
+}
+
+/* Adds a request to the stream, in fragments if it is large. */
 static void add(uint32_t size)
 {
-    assert_true(frames < COUNT_OF(size_of));
-    size_of[frames++] = size;
-    forge_frame(&stream, GR_FRAME_REQUEST, frames, size);
+    expect_next(++last_id, size);
+    forge_message(&stream, GR_FRAME_REQUEST, last_id, size);
+}
+
+static void forget_stream(void)
+{
+    frames = taken = 0;
+    last_id = 0;
+    bytes_free(&stream);
+}
+
+/* Adds so many large requests whose fragments, of random sizes, are mixed, and small ones between them. */
+static void add_mixed(uint64_t *prng, unsigned count, uint32_t largest)
+{
+    forge_start open[GR_SLOTS];
+    uint32_t at[GR_SLOTS] = {0};
+    unsigned left = count;
+    for (unsigned i = 0; i < count; i++)
+        open[i] = (forge_start){.type = GR_FRAME_REQUEST,
+                                .id = ++last_id,
+                                .slot = (uint16_t)(i * 31 % GR_SLOTS),
+                                .whole = FORGE_SMALL + 1 +
+                                         (uint32_t)prng_below(prng, largest - FORGE_SMALL)};
+    while (left) {
+        unsigned i = (unsigned)prng_below(prng, left);
+        uint32_t size = 1 + (uint32_t)prng_size(prng, FORGE_FRAGMENT - 1);
+        if (size > open[i].whole - at[i])
+            size = open[i].whole - at[i];
+        forge_fragment(&stream, &open[i], at[i], size);
+        at[i] += size;
+        if (at[i] == open[i].whole) {
+            expect_next(open[i].id, open[i].whole);
+            open[i] = open[--left];
+            at[i] = at[left];
+        }
+        if (prng_below(prng, 8) == 0)
+            add((uint32_t)prng_size(prng, 2000));
+    }
+}
+
+/* A message has been used. */
+static void done(gr_input *in)
+{
+    if (in->blob.owner)
+        mem_unref(&mem, &in->blob);
+    if (in->frame.flags & GR_FLAG_LARGE)
+        gr_slots_release(&r.slots, in->frame.slot);
+    taken++;
+}
+
+static void check(const gr_input *in)
+{
+    assert_int_equal(in->frame.type, GR_FRAME_REQUEST);
+    assert_true(taken < frames);
+    assert_int_equal(in->frame.id, expected[taken].id);
+    assert_int_equal(in->frame.size, expected[taken].size);
+    assert_true(pattern_matches(in->data, in->frame.size, in->frame.id));
+    assert_int_equal(in->blob.owner != NULL, in->frame.size > INLINE_MAX);
+    assert_int_equal((in->frame.flags & GR_FLAG_LARGE) != 0, in->frame.size > INLINE_MAX);
+    if (in->blob.owner) {
+        assert_int_equal(in->blob.size, in->frame.size);
+        assert_ptr_equal(in->blob.data, in->data);
+    } else {
+        assert_int_equal(in->charge, gr_frame_charge(&in->frame));
+    }
 }
 
 /* Takes what is complete and compares it with what was added. Returns what ended it. */
@@ -52,14 +127,8 @@ static int take(void)
     gr_input in;
     int rc;
     while ((rc = gr_reader_next(&r, &in)) == GR_OK) {
-        assert_int_equal(in.frame.type, GR_FRAME_REQUEST);
-        assert_int_equal(in.frame.id, taken + 1);
-        assert_int_equal(in.frame.size, size_of[taken]);
-        assert_true(pattern_matches(in.data, in.frame.size, taken + 1));
-        assert_int_equal(in.blob.owner != NULL, in.frame.size > INLINE_MAX);
-        if (in.blob.owner)
-            mem_unref(&mem, &in.blob);
-        taken++;
+        check(&in);
+        done(&in);
     }
     return rc;
 }
@@ -86,6 +155,14 @@ static size_t room(void)
     size_t n;
     assert_rc(gr_reader_space(&r, v, &n), GR_OK);
     return v[0].size + (n > 1 ? v[1].size : 0);
+}
+
+/* A full read makes the reader ask for more the next time. */
+static void grow_buffer(void)
+{
+    uint8_t zeros[4096] = {0};
+    fill(zeros, sizeof zeros);
+    gr_reader_skip(&r, sizeof zeros);
 }
 
 /* Feeds the stream from..to in as few pieces as the reader allows. */
@@ -144,8 +221,7 @@ static void frames_around_each_boundary_cut_at_every_byte(void **state)
     static const uint32_t sizes[] = {4096 - HEAD - 1, 4096 - HEAD, 4096 - HEAD + 1, 4096,
                                      INLINE_MAX - 1,  INLINE_MAX,  INLINE_MAX + 1};
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
-        frames = 0;
-        bytes_free(&stream);
+        forget_stream();
         add(sizes[i]);
         add(1);
         for (size_t cut = 1; cut < stream.size; cut++) {
@@ -160,7 +236,8 @@ static void frames_around_each_boundary_cut_at_every_byte(void **state)
 static void one_byte_at_a_time(void **state)
 {
     (void)state;
-    static const uint32_t sizes[] = {0, 1, 4096, INLINE_MAX, INLINE_MAX + 1, 65536 - HEAD, 65536};
+    static const uint32_t sizes[] = {
+        0, 1, 4096, INLINE_MAX, INLINE_MAX + 1, 65536 - 1, 65536 + 1, 65536 - HEAD - 4, 130000};
     for (size_t i = 0; i < COUNT_OF(sizes); i++)
         add(sizes[i]);
     for (size_t i = 0; i < stream.size; i++) {
@@ -191,6 +268,43 @@ static void mixed_sizes_in_random_portions(void **state)
     }
 }
 
+/* Messages whose fragments are mixed, in random portions: each is put together of its own. */
+static void mixed_fragments_in_random_portions(void **state)
+{
+    (void)state;
+    static const unsigned counts[] = {2, 5, 20, GR_SLOTS};
+    gr_slots_init(&r.slots, &mem.vt, &mem.blobs, 10 * LIMIT);
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        uint64_t prng = seed;
+        unsigned count = counts[seed % COUNT_OF(counts)];
+        size_t at = 0;
+        forget_stream();
+        add_mixed(&prng, count, count > 10 ? 50000 : 300000);
+        while (at < stream.size) {
+            size_t n = 1 + prng_size(&prng, 200000);
+            n = n < stream.size - at ? n : stream.size - at;
+            feed(at, at + n);
+            at += n;
+        }
+        assert_int_equal(mem.refs, 0);
+        assert_int_equal(r.slots.used, 0);
+        assert_true(r.slots.bytes == 0);
+        restart();
+    }
+}
+
+/* What has arrived of fragments is counted with their heads, as soon as they begin. */
+static void bytes_of_fragments_are_counted(void **state)
+{
+    (void)state;
+    add(100);
+    add(70000);
+    add(100);
+    feed(0, stream.size);
+    assert_int_equal(r.large_in, 70000 + 2 * HEAD + 4);
+    restart();
+}
+
 /* One read brings many calls; all of them are there at once. */
 static void one_read_gives_many_frames(void **state)
 {
@@ -216,6 +330,38 @@ static void in_frame_between_first_and_last_byte(void **state)
     restart();
 }
 
+/* Or a message between two of its fragments, whatever comes between them; but not one given up. */
+static void in_frame_while_a_message_is_open(void **state)
+{
+    (void)state;
+    gr_input in;
+    const forge_start f = {.type = GR_FRAME_REQUEST, .id = 1, .slot = 9, .whole = 20000};
+    forge_fragment(&stream, &f, 0, 10000);
+    feed(0, stream.size);
+    assert_true(gr_reader_in_frame(&r));
+    bytes_free(&stream);
+    last_id = 1;
+    add(5);
+    feed(0, stream.size);
+    assert_true(gr_reader_in_frame(&r));
+    bytes_free(&stream);
+    forge_fragment(&stream, &f, 10000, 10000);
+    expect_next(1, 20000);
+    fill(stream.data, stream.size);
+    assert_rc(gr_reader_next(&r, &in), GR_OK);
+    /* It is complete, though its slot is not free yet. */
+    assert_false(gr_reader_in_frame(&r));
+    check(&in);
+    done(&in);
+    bytes_free(&stream);
+    forge_fragment(&stream, &f, 0, 10000);
+    feed(0, stream.size);
+    assert_true(gr_reader_in_frame(&r));
+    assert_rc(gr_slots_abort(&r.slots, 9), GR_OK);
+    assert_false(gr_reader_in_frame(&r));
+    assert_int_equal(mem.refs, 0);
+}
+
 /* A large body is read where it will be delivered from: one blob of its exact size, no copy. */
 static void large_body_is_read_into_its_blob(void **state)
 {
@@ -223,29 +369,52 @@ static void large_body_is_read_into_its_blob(void **state)
     gr_iov v[2];
     size_t n;
     gr_input in;
-    add(300000);
+    size_t start = HEAD + 4;
+    add(60000);
     add(7);
-    fill(stream.data, HEAD + 10);
+    fill(stream.data, start + 10);
     assert_rc(gr_reader_next(&r, &in), GR_NONE);
     assert_int_equal(mem.created, 1);
-    assert_int_equal(r.body.size, 300000);
     assert_rc(gr_reader_space(&r, v, &n), GR_OK);
     assert_int_equal(n, 2);
-    assert_ptr_equal(v[0].data, r.body.data + 10);
-    assert_int_equal(v[0].size, 300000 - 10);
-    const uint8_t *where = r.body.data;
+    assert_int_equal(v[0].size, 60000 - 10);
+    /* Not much more than that at once, or the next fragment would have to be copied. */
+    assert_true(v[1].size >= HEAD + 7 && v[1].size <= 4096);
+    const uint8_t *where = v[0].data - 10;
     /* The frame behind it lands in the second stretch. */
-    fill(stream.data + HEAD + 10, stream.size - HEAD - 10);
+    fill(stream.data + start + 10, stream.size - start - 10);
     assert_rc(gr_reader_space(&r, v, &n), GR_OK);
     assert_int_equal(n, 1);
     assert_rc(gr_reader_next(&r, &in), GR_OK);
     assert_ptr_equal(in.data, where);
-    assert_ptr_equal(in.blob.data, where);
-    assert_int_equal(in.blob.size, 300000);
-    assert_true(pattern_matches(in.data, 300000, 1));
-    mem_unref(&mem, &in.blob);
-    taken = 1;
+    check(&in);
+    done(&in);
     assert_rc(take(), GR_NONE);
+    assert_int_equal(mem.created, 1);
+    restart();
+}
+
+/* Each fragment of it goes on where the last one ended. */
+static void fragments_are_read_into_one_blob(void **state)
+{
+    (void)state;
+    gr_iov v[2];
+    size_t n;
+    add(300000);
+    const uint8_t *where = NULL;
+    for (uint32_t at = 0; at < 300000; at += FORGE_FRAGMENT) {
+        size_t from = at + HEAD * (at / FORGE_FRAGMENT) + (at ? 4 : 0);
+        size_t to = at ? from + HEAD : HEAD + 4;
+        feed(from, to);
+        assert_rc(gr_reader_space(&r, v, &n), GR_OK);
+        assert_int_equal(n, 2);
+        if (!where)
+            where = v[0].data;
+        assert_ptr_equal(v[0].data, where + at);
+        size_t size = 300000 - at < FORGE_FRAGMENT ? 300000 - at : FORGE_FRAGMENT;
+        assert_int_equal(v[0].size, size);
+        feed(to, to + size);
+    }
     assert_int_equal(mem.created, 1);
     restart();
 }
@@ -256,10 +425,7 @@ static void large_body_that_is_all_there_needs_no_second_read(void **state)
     (void)state;
     add(4096 + INLINE_MAX);
     add(5);
-    /* A full read makes the reader ask for more the next time. */
-    uint8_t zeros[4096] = {0};
-    fill(zeros, sizeof zeros);
-    gr_reader_skip(&r, sizeof zeros);
+    grow_buffer();
     assert_true(room() > stream.size);
     fill(stream.data, stream.size);
     assert_rc(take(), GR_NONE);
@@ -272,8 +438,7 @@ static void reads_may_go_on_before_frames_are_taken(void **state)
     (void)state;
     static const uint32_t sizes[] = {80, 4000, 16384, 30000};
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
-        frames = 0;
-        bytes_free(&stream);
+        forget_stream();
         add(sizes[i]);
         add(100);
         for (size_t at = 0; at < HEAD + 80; at += HEAD / 2)
@@ -294,49 +459,123 @@ static void reads_may_go_on_before_frames_are_taken(void **state)
     assert_rc(gr_reader_next(&r, &in), GR_EPROTO);
 }
 
-/* What the receiver got stays whole while the next frames are read. */
+/* What the receiver got stays whole while the next messages are read, in the same slot even. */
 static void delivered_blob_outlives_the_next_reads(void **state)
 {
     (void)state;
     gr_input first;
     add(50000);
     add(60000);
-    fill(stream.data, HEAD);
+    fill(stream.data, HEAD + 4);
     assert_rc(gr_reader_next(&r, &first), GR_NONE);
-    fill(stream.data + HEAD, 50000);
+    fill(stream.data + HEAD + 4, 50000);
     assert_rc(gr_reader_next(&r, &first), GR_OK);
+    check(&first);
     taken = 1;
-    feed(HEAD + 50000, stream.size);
+    gr_slots_release(&r.slots, first.frame.slot);
+    feed(HEAD + 4 + 50000, stream.size);
     assert_true(pattern_matches(first.data, 50000, 1));
     mem_unref(&mem, &first.blob);
     restart();
 }
 
-/* A length over the limit is refused by its header alone; nothing is allocated for it. */
+/* Puts the start of a frame in, byte by byte; it is refused with its last byte, without an allocation. */
+static void expect_refused_start(const test_bytes *start)
+{
+    gr_input in;
+    for (size_t k = 0; k < start->size; k++) {
+        assert_rc(gr_reader_next(&r, &in), GR_NONE);
+        fill(start->data + k, 1);
+    }
+    size_t tries = mem.tries;
+    assert_rc(gr_reader_next(&r, &in), GR_EPROTO);
+    assert_int_equal(mem.tries, tries);
+    assert_true(mem.largest <= 4096);
+}
+
+/* A size over the limit is refused by the start of its frame alone; nothing is allocated for it. */
 static void length_over_the_limit_allocates_nothing(void **state)
 {
     (void)state;
     static const uint32_t limits[] = {0, 100, INLINE_MAX - 1, INLINE_MAX, INLINE_MAX + 1, 100000};
     static const uint32_t over[] = {1, 1000, UINT32_MAX};
+    static const uint8_t flags[] = {FORGE_LARGE, FORGE_LARGE | FORGE_END,
+                                    FORGE_LARGE | FORGE_DEFLATED};
     for (size_t i = 0; i < COUNT_OF(limits); i++)
-        for (size_t j = 0; j < COUNT_OF(over); j++) {
-            gr_input in;
-            uint32_t most = UINT32_MAX - limits[i];
-            test_bytes head = {0};
-            forge_frame_head(&head, GR_FRAME_REQUEST, 1,
-                             limits[i] + (over[j] < most ? over[j] : most));
-            gr_reader_init(&r, &mem.vt, &mem.blobs, 0, limits[i]);
-            for (size_t k = 0; k < HEAD; k++) {
-                assert_rc(gr_reader_next(&r, &in), GR_NONE);
-                fill(head.data + k, 1);
+        for (size_t j = 0; j < COUNT_OF(over); j++)
+            for (size_t k = 0; k < COUNT_OF(flags); k++) {
+                uint32_t most = UINT32_MAX - limits[i];
+                uint32_t size = limits[i] + (over[j] < most ? over[j] : most);
+                forge_start f = {
+                    .type = GR_FRAME_REQUEST, .flags = flags[k], .id = 1, .whole = size};
+                test_bytes start = {0};
+                gr_reader_init(&r, &mem.vt, &mem.blobs, 0, limits[i]);
+                forge_start_put(&start, &f, 100);
+                expect_refused_start(&start);
+                bytes_free(&start);
+                gr_reader_clear(&r);
             }
-            size_t tries = mem.tries;
+}
+
+/* A small message over the limit, and one that says that it would be when decompressed. */
+static void small_message_over_the_limit_is_refused(void **state)
+{
+    (void)state;
+    static const uint32_t limits[] = {0, 100, 10000, INLINE_MAX - 1};
+    static const uint8_t flags[] = {0, FORGE_DEFLATED, FORGE_DEFLATED | FORGE_CONTEXT};
+    for (size_t i = 0; i < COUNT_OF(limits); i++)
+        for (size_t k = 0; k < COUNT_OF(flags); k++) {
+            gr_input in;
+            forge_start f = {
+                .type = GR_FRAME_REQUEST, .flags = flags[k], .id = 1, .whole = limits[i] + 1};
+            uint32_t size = flags[k] ? 1 : limits[i] + 1;
+            bytes_free(&stream);
+            forge_start_put(&stream, &f, size);
+            for (size_t n = 0; n < size; n++)
+                bytes_append(&stream, "x", 1);
+            gr_reader_init(&r, &mem.vt, &mem.blobs, 0, limits[i]);
+            for (size_t at = 0; at < stream.size;) {
+                size_t n = room() < stream.size - at ? room() : stream.size - at;
+                assert_rc(gr_reader_next(&r, &in), GR_NONE);
+                fill(stream.data + at, n);
+                at += n;
+            }
             assert_rc(gr_reader_next(&r, &in), GR_EPROTO);
-            assert_int_equal(mem.tries, tries);
-            assert_true(mem.largest <= 4096);
-            bytes_free(&head);
+            assert_int_equal(mem.created, 0);
             gr_reader_clear(&r);
         }
+}
+
+/* A frame over what may be one is refused by its head, whatever the limit. */
+static void hostile_sizes_are_refused_by_the_head(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t type;
+        uint8_t flags;
+        uint32_t size; /* of the content */
+    } bad[] = {
+        {GR_FRAME_REQUEST, 0, INLINE_MAX + 1},
+        {GR_FRAME_REQUEST, 0, UINT32_MAX},
+        {GR_FRAME_REQUEST, FORGE_DEFLATED, INLINE_MAX + 1},
+        {GR_FRAME_REQUEST, FORGE_LARGE, FORGE_FRAGMENT + 1},
+        {GR_FRAME_REQUEST, FORGE_LARGE, UINT32_MAX - 4},
+        {GR_FRAME_REQUEST, FORGE_LARGE, UINT32_MAX - 3}, /* with its fields it wraps round */
+        {GR_FRAME_REQUEST, FORGE_TIMED, UINT32_MAX - 1},
+        {GR_FRAME_DATA, 0, FORGE_FRAGMENT + 1},
+        {GR_FRAME_DATA, FORGE_END, UINT32_MAX},
+    };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        forge_start f = {
+            .type = bad[i].type, .flags = bad[i].flags, .id = bad[i].type == 1, .whole = 20000};
+        test_bytes start = {0};
+        gr_reader_init(&r, &mem.vt, &mem.blobs, 0, UINT32_MAX);
+        forge_start_put(&start, &f, bad[i].size);
+        start.size = HEAD;
+        expect_refused_start(&start);
+        bytes_free(&start);
+        gr_reader_clear(&r);
+    }
 }
 
 /* The limit itself is allowed, on either side of what is delivered from the buffer. */
@@ -345,13 +584,32 @@ static void length_at_the_limit_is_read(void **state)
     (void)state;
     static const uint32_t limits[] = {0, 1, INLINE_MAX, INLINE_MAX + 1, 100000};
     for (size_t i = 0; i < COUNT_OF(limits); i++) {
-        frames = 0;
-        bytes_free(&stream);
+        forget_stream();
         add(limits[i]);
         gr_reader_init(&r, &mem.vt, &mem.blobs, 0, limits[i]);
         feed(0, stream.size);
         restart();
     }
+}
+
+/* What is open together is under the limit, too; the first one may use all of it. */
+static void limit_is_for_all_that_is_open(void **state)
+{
+    (void)state;
+    gr_input in;
+    const forge_start a = {.type = GR_FRAME_REQUEST, .id = 1, .slot = 0, .whole = 60000};
+    const forge_start b = {.type = GR_FRAME_REQUEST, .id = 2, .slot = 1, .whole = 40000};
+    const forge_start c = {.type = GR_FRAME_REQUEST, .id = 3, .slot = 2, .whole = INLINE_MAX + 1};
+    gr_reader_init(&r, &mem.vt, &mem.blobs, 0, 100000);
+    forge_fragment(&stream, &a, 0, 100);
+    forge_fragment(&stream, &b, 0, 100);
+    feed(0, stream.size);
+    assert_int_equal(mem.created, 2);
+    bytes_free(&stream);
+    forge_fragment(&stream, &c, 0, 100);
+    fill(stream.data, stream.size);
+    assert_rc(gr_reader_next(&r, &in), GR_EPROTO);
+    assert_int_equal(mem.created, 2);
 }
 
 /* "Too big" has a body of its own that says so; the limit for messages is not meant for it. */
@@ -386,8 +644,7 @@ static void buffer_grows_only_when_reads_fill_it(void **state)
         add(80);
     feed(0, stream.size);
     assert_int_equal(room(), 4096);
-    frames = taken = 0;
-    bytes_free(&stream);
+    forget_stream();
     add(4096 - HEAD);
     feed(0, stream.size);
     assert_int_equal(room(), 65536);
@@ -439,7 +696,7 @@ static void clear_releases_half_a_body(void **state)
     mem_check_empty(&mem);
 }
 
-/* Without memory for the buffer, for a larger one or for a body, it says so and can be cleared. */
+/* Without memory for the buffer, for a larger one, for slots or for a body, it says so. */
 static void failed_allocation_is_reported(void **state)
 {
     (void)state;
@@ -453,12 +710,130 @@ static void failed_allocation_is_reported(void **state)
     mem.fail_at = mem.tries + 1;
     assert_rc(gr_reader_space(&r, v, &n), GR_ENOMEM);
     feed(1000, stream.size);
-    bytes_free(&stream);
-    forge_frame_head(&stream, GR_FRAME_CAST, 0, INLINE_MAX + 1);
+    for (size_t i = 1; i <= 2; i++) {
+        gr_reader_clear(&r);
+        bytes_free(&stream);
+        forge_message(&stream, GR_FRAME_CAST, 0, INLINE_MAX + 1);
+        gr_reader_init(&r, &mem.vt, &mem.blobs, 0, LIMIT);
+        fill(stream.data, HEAD + 4);
+        mem.fail_at = mem.tries + i;
+        assert_rc(gr_reader_next(&r, &in), GR_ENOMEM);
+        assert_int_equal(mem.refs, 0);
+    }
+}
+
+/* ---- compressed messages ---- */
+
+/* The pattern of the last id, compressed as the protocol has it: raw, with a window of 2^14. */
+static void deflate_pattern(test_bytes *out, uint32_t size)
+{
+    z_stream z = {0};
+    uint8_t *plain = test_malloc(size + 1);
+    size_t room_for = size + size / 4 + 100;
+    uint8_t *packed = test_malloc(room_for);
+    pattern_fill(plain, size, last_id);
+    assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, -14, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_in = plain;
+    z.avail_in = size;
+    z.next_out = packed;
+    z.avail_out = (uInt)room_for;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    bytes_append(out, packed, room_for - z.avail_out);
+    deflateEnd(&z);
+    test_free(plain);
+    test_free(packed);
+}
+
+/* Adds a compressed request; a large one in fragments of that many bytes, in slot 0. */
+static void add_deflated(uint32_t size, size_t fragment)
+{
+    forge_start f = {.type = GR_FRAME_REQUEST, .flags = FORGE_DEFLATED, .id = ++last_id};
+    test_bytes z = {0};
+    deflate_pattern(&z, size);
+    f.whole = size;
+    if (size <= INLINE_MAX) {
+        forge_start_put(&stream, &f, (uint32_t)z.size);
+        bytes_append(&stream, z.data, z.size);
+    }
+    for (size_t at = 0; size > INLINE_MAX && at < z.size; at += fragment) {
+        const forge_start next = {.type = GR_FRAME_DATA};
+        size_t n = z.size - at < fragment ? z.size - at : fragment;
+        forge_start start = at ? next : f;
+        start.flags |= (uint8_t)((at ? 0 : FORGE_LARGE) | (at + n == z.size ? FORGE_END : 0));
+        forge_start_put(&stream, &start, (uint32_t)n);
+        bytes_append(&stream, z.data + at, n);
+    }
+    bytes_free(&z);
+}
+
+/* Takes one message, in as many turns as it takes. Returns how many these were. */
+static size_t take_deflated(uint32_t size)
+{
+    gr_input in;
+    size_t turns = 1;
+    int rc;
+    while ((rc = gr_reader_next(&r, &in)) == GR_NONE && r.more) {
+        gr_reader_turn(&r);
+        turns++;
+    }
+    assert_rc(rc, GR_OK);
+    assert_int_equal(in.frame.size, size);
+    assert_int_equal(in.frame.whole, size);
+    assert_int_equal(in.blob.size, size);
+    assert_true(pattern_matches(in.data, size, in.frame.id));
+    done(&in);
+    return turns;
+}
+
+/* Compressed messages of any size come out as they were, however they are cut. */
+static void compressed_messages_come_out(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {0, 1, 100, INLINE_MAX, INLINE_MAX + 1, 100000, 900000};
+    for (size_t i = 0; i < COUNT_OF(sizes); i++)
+        for (size_t fragment = 1; fragment < FORGE_FRAGMENT; fragment = fragment * 5 + 3) {
+            forget_stream();
+            if (sizes[i] > 100000 && fragment < 10)
+                continue;
+            add_deflated(sizes[i], fragment);
+            gr_reader_turn(&r);
+            for (size_t at = 0; at < stream.size - 1;) {
+                gr_input in;
+                size_t n = room() < stream.size - 1 - at ? room() : stream.size - 1 - at;
+                fill(stream.data + at, n);
+                at += n;
+                while (gr_reader_next(&r, &in) == GR_NONE && r.more)
+                    gr_reader_turn(&r);
+            }
+            assert_true(gr_reader_in_frame(&r));
+            fill(stream.data + stream.size - 1, 1);
+            take_deflated(sizes[i]);
+            assert_false(gr_reader_in_frame(&r));
+            assert_int_equal(mem.refs, 0);
+        }
+}
+
+/* A turn decompresses no more than so much; what is left waits for the next one. */
+static void turn_has_an_allowance(void **state)
+{
+    (void)state;
+    grow_buffer();
+    gr_reader_turn(&r);
+    add_deflated(900000, FORGE_FRAGMENT);
     fill(stream.data, stream.size);
-    mem.fail_at = mem.tries + 1;
-    assert_rc(gr_reader_next(&r, &in), GR_ENOMEM);
-    assert_int_equal(mem.refs, 0);
+    size_t turns = take_deflated(900000);
+    assert_true(turns >= 6 && turns <= 12);
+    /* Small ones take from it as well. */
+    forget_stream();
+    gr_reader_turn(&r);
+    for (int i = 0; i < 20; i++)
+        add_deflated(INLINE_MAX, 0);
+    fill(stream.data, stream.size);
+    turns = 0;
+    for (int i = 0; i < 20; i++)
+        turns += take_deflated(INLINE_MAX) - 1;
+    assert_int_equal(turns, 20 / 8);
+    assert_true(r.deflate_in == 900000 + 20 * INLINE_MAX);
 }
 
 #define test_of(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -471,14 +846,21 @@ int main(void)
         test_of(frames_around_each_boundary_cut_at_every_byte),
         test_of(one_byte_at_a_time),
         test_of(mixed_sizes_in_random_portions),
+        test_of(mixed_fragments_in_random_portions),
+        test_of(bytes_of_fragments_are_counted),
         test_of(one_read_gives_many_frames),
         test_of(in_frame_between_first_and_last_byte),
+        test_of(in_frame_while_a_message_is_open),
         test_of(large_body_is_read_into_its_blob),
+        test_of(fragments_are_read_into_one_blob),
         test_of(large_body_that_is_all_there_needs_no_second_read),
         test_of(reads_may_go_on_before_frames_are_taken),
         test_of(delivered_blob_outlives_the_next_reads),
         test_of(length_over_the_limit_allocates_nothing),
+        test_of(small_message_over_the_limit_is_refused),
+        test_of(hostile_sizes_are_refused_by_the_head),
         test_of(length_at_the_limit_is_read),
+        test_of(limit_is_for_all_that_is_open),
         test_of(limit_does_not_apply_to_too_big),
         test_of(illegal_header_is_refused),
         test_of(buffer_grows_only_when_reads_fill_it),
@@ -486,6 +868,8 @@ int main(void)
         test_of(raw_bytes_go_before_frames),
         test_of(clear_releases_half_a_body),
         test_of(failed_allocation_is_reported),
+        test_of(compressed_messages_come_out),
+        test_of(turn_has_an_allowance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,8 @@
 #define SEAL_RECORDS 2
 #define IOV 32
 
+#define TURN_US 20
+
 /* ---- one side ---- */
 
 static int is_client(const secure_end *e)
@@ -27,7 +29,13 @@ static void seal(secure_end *e)
 {
     gr_iov v[IOV];
     size_t taken;
-    size_t n = gr_session_peek(e->session.s, v, IOV);
+    size_t n;
+    do {
+        gr_session_turn(e->session.s, e->session.us += TURN_US);
+        n = gr_session_peek(e->session.s, v, IOV);
+    } while (!n && gr_session_more(e->session.s));
+    if (!n)
+        return;
     assert_rc(gr_tls_write(e->tls, v, n, &taken), GR_OK);
     gr_session_consume(e->session.s, taken);
     gr_session_below(e->session.s, gr_tls_output(e->tls));
@@ -76,6 +84,7 @@ static void open_records(secure_end *e)
         gr_iov v[2];
         size_t n;
         size_t got;
+        gr_session_turn(e->session.s, e->session.us += TURN_US);
         assert_rc(gr_session_space(e->session.s, v, &n), GR_OK);
         assert_true(v[0].size > 0);
         int rc = gr_tls_read(e->tls, v[0].data, v[0].size, &got);
@@ -202,6 +211,8 @@ void secure_pair_configure(secure_pair *p, const gr_tlsconf_options *client,
     p->server_conf = tls_conf(&p->mem, &s);
     p->client_cfg = end_config(GR_CLIENT);
     p->server_cfg = end_config(GR_SERVER);
+    /* A fragment is a record. */
+    p->client_cfg.frame_max = p->server_cfg.frame_max = GR_TLS_RECORD;
 }
 
 static void drop_sides(secure_pair *p)

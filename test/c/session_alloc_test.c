@@ -10,12 +10,13 @@
 #include "gr_frame.h"
 #include "pair_support.h"
 
-#define CALLS 40u
+#define CALLS 60u
 
 /* Answers of any kind that each caller has had. */
 static unsigned answers[CALLS + 1];
 static test_pair pair;
-static int told; /* whether anybody has got GR_ENOMEM */
+static int told;     /* whether anybody has got GR_ENOMEM */
+static int compress; /* 0: nothing; 1: each message for itself; 2: in a context */
 
 /* Ends the scenario, which is a function that returns nothing, when memory has run out. */
 #define OR_RETURN(rc, expected)   \
@@ -58,11 +59,29 @@ static int wait_for_room(test_end *e, uint64_t id)
     return rc;
 }
 
+/* Who gives up has his answer. */
+static void cancel(uint64_t id)
+{
+    if (gr_session_cancel(pair.client.s, id) == GR_OK)
+        answers[id]++;
+}
+
 static void on_event(void *ctx, test_end *e, gr_event *ev)
 {
     (void)ctx;
     if (e == &pair.client && ev->call)
         answers[ev->call->id]++;
+    if (ev->type == GR_EV_CAST && ev->order != GR_UNORDERED)
+        gr_session_taken(e->s, 1, ev->size);
+}
+
+/* Small messages until submitters have to wait; with a compressor they need another pattern. */
+static int fill_output(test_end *e, uint64_t reply)
+{
+    int rc = GR_OK;
+    while (rc == GR_OK && end_stats(e).output < 60000)
+        rc = e == &pair.client ? end_cast(e, 1, 15000) : end_reply(e, reply++, 15000);
+    return rc;
 }
 
 static void calls_of_every_size(void)
@@ -83,20 +102,70 @@ static void calls_of_every_size(void)
     assert_int_equal(end_stats(&pair.client).calls, 0);
 }
 
+/* Large and ordered messages side by side; one of each is given up when a part of it has left. */
+static void large_and_ordered(void)
+{
+    static const size_t sizes[] = {300000, 20000, 100000, 250000};
+    for (uint64_t id = 40; id < 44; id++) {
+        OR_RETURN(call(id, sizes[id - 40]), GR_OK);
+        OR_RETURN(end_cast_as(&pair.client, GR_ORDERED, id, sizes[43 - id]), GR_OK);
+    }
+    OR_RETURN(end_cast_as(&pair.client, GR_BROADCAST, 1, 2000), GR_OK);
+    /* What leaves now is lost in neither case: it comes before the rest. */
+    end_drain(&pair.client, &pair.up.bytes, 150000);
+    if (dead())
+        return;
+    cancel(40);
+    cancel(43);
+    PUMP();
+    OR_RETURN(end_reply(&pair.server, 41, 200000), GR_OK);
+    OR_RETURN(end_reply(&pair.server, 42, 300000), GR_OK);
+    end_drain(&pair.server, &pair.down.bytes, 70000);
+    if (dead())
+        return;
+    cancel(42);
+    PUMP();
+}
+
+/* Requests of all kinds are held back, and one is given up meanwhile. */
+static void held_requests(void)
+{
+    static const size_t sizes[] = {10, 5000, 20000, 7};
+    gr_session_hold(pair.server.s, GR_HOLD_ALL);
+    for (uint64_t id = 45; id < 49; id++) {
+        OR_RETURN(call(id, sizes[id - 45]), GR_OK);
+        OR_RETURN(end_cast_as(&pair.client, GR_ORDERED, id, sizes[id - 45]), GR_OK);
+    }
+    PUMP();
+    cancel(46);
+    cancel(47);
+    PUMP();
+    gr_session_hold(pair.server.s, GR_HOLD_NONE);
+    PUMP();
+    OR_RETURN(end_reply(&pair.server, 45, 1), GR_OK);
+    OR_RETURN(end_reply(&pair.server, 46, 1), GR_ENOENT);
+    OR_RETURN(end_reply(&pair.server, 48, 1), GR_OK);
+    PUMP();
+    assert_int_equal(end_stats(&pair.client).calls, 0);
+}
+
 static void waiters_on_both_sides(void)
 {
-    OR_RETURN(end_cast(&pair.client, 1, 100000), GR_OK);
+    OR_RETURN(fill_output(&pair.client, 0), GR_OK);
     for (uint64_t id = 20; id < 30; id++)
         OR_RETURN(wait_for_room(&pair.client, id), GR_EBUSY);
     PUMP();
     assert_int_equal(end_stats(&pair.client).waiting, 0);
-    OR_RETURN(call(30, 1), GR_OK);
-    OR_RETURN(call(31, 1), GR_OK);
+    for (uint64_t id = 50; id < 60; id++)
+        OR_RETURN(call(id, 1), GR_OK);
     PUMP();
-    OR_RETURN(end_reply(&pair.server, 30, 100000), GR_OK);
-    OR_RETURN(wait_for_room(&pair.server, 31), GR_EBUSY);
+    OR_RETURN(fill_output(&pair.server, 50), GR_OK);
+    OR_RETURN(wait_for_room(&pair.server, 59), GR_EBUSY);
     PUMP();
-    OR_RETURN(end_reply(&pair.server, 31, 1), GR_OK);
+    OR_RETURN(end_reply(&pair.server, 59, 1), GR_OK);
+    PUMP();
+    for (uint64_t id = 50; id < 59; id++)
+        cancel(id);
     PUMP();
 }
 
@@ -124,6 +193,9 @@ static int open_both(void)
     gr_session_config s = end_config(GR_SERVER);
     c.keepalive_interval = 300;
     c.output_limit = s.output_limit = 60000;
+    if (compress)
+        c.compress = s.compress = 1;
+    c.compress_context = s.compress_context = compress == 2;
     int rc = end_open(&pair.client, &pair.mem, &c);
     if (rc == GR_OK)
         rc = end_open(&pair.server, &pair.mem, &s);
@@ -139,6 +211,10 @@ static void scenario(void)
     assert_true(pair.client.up && pair.server.up);
     calls_of_every_size();
     if (!pair.mem.failed)
+        large_and_ordered();
+    if (!pair.mem.failed)
+        held_requests();
+    if (!pair.mem.failed && !compress)
         waiters_on_both_sides();
     if (!pair.mem.failed)
         silence_and_goodbye();
@@ -179,7 +255,9 @@ static int run(size_t fail_at, int fail_on)
         assert_true(answers[id] <= 1);
     int failed = pair.mem.failed;
     if (!failed)
-        assert_int_equal(answers[1] + answers[12] + answers[29] + answers[31] + answers[35], 5);
+        assert_int_equal(answers[1] + answers[12] + answers[35] + answers[41] + answers[48], 5);
+    if (!failed && !compress)
+        assert_int_equal(answers[29] + answers[59], 2);
     pair_close(&pair);
     return failed;
 }
@@ -188,20 +266,49 @@ static int run(size_t fail_at, int fail_on)
 static void any_failed_allocation_ends_one_session_cleanly(void **state)
 {
     (void)state;
-    size_t i = 1;
-    while (run(i, 0))
-        i++;
-    assert_true(i > 50);
+    for (compress = 0; compress < 3; compress++) {
+        size_t i = 1;
+        while (run(i, 0))
+            i++;
+        assert_true(i > 100);
+    }
 }
 
 /* Memory is gone and stays gone: also what is done about it must work. */
 static void memory_that_stays_exhausted_ends_it_cleanly(void **state)
 {
     (void)state;
-    size_t i = 1;
-    while (run(i, 1))
-        i++;
-    assert_true(i > 50);
+    for (compress = 0; compress < 3; compress++) {
+        size_t i = 1;
+        while (run(i, 1))
+            i++;
+        assert_true(i > 100);
+    }
+}
+
+/* Runs out of memory at the i-th allocation of a call of that size. Returns whether there was one. */
+static int fail_call(size_t i, size_t size)
+{
+    gr_session_config c = end_config(GR_CLIENT);
+    c.compress = compress != 0;
+    pair_open_up(&pair, &c, NULL);
+    assert_rc(end_call(&pair.client, 1, 1), GR_OK);
+    pair_pump(&pair);
+    gr_session_trim(pair.client.s); /* so that the next call needs memory */
+    pair.mem.fail_at = pair.mem.tries + i;
+    int rc = end_call(&pair.client, 2, size);
+    int failed = pair.mem.failed;
+    assert_rc(rc, failed ? GR_ENOMEM : GR_OK);
+    gr_call *call = gr_session_take(pair.client.s);
+    assert_non_null(call);
+    assert_int_equal(call->id, 1);
+    gr_session_free_call(pair.client.s, call);
+    call = gr_session_take(pair.client.s);
+    assert_int_equal(call != NULL, !failed);
+    if (call)
+        gr_session_free_call(pair.client.s, call);
+    pair_close(&pair);
+    return failed;
 }
 
 /*
@@ -211,21 +318,14 @@ static void memory_that_stays_exhausted_ends_it_cleanly(void **state)
 static void failed_call_is_not_handed_back_too(void **state)
 {
     (void)state;
-    for (size_t i = 1; i <= 3; i++) {
-        pair_open_up(&pair, NULL, NULL);
-        assert_rc(end_call(&pair.client, 1, 1), GR_OK);
-        pair_pump(&pair);
-        gr_session_trim(pair.client.s); /* so that the next call needs memory */
-        pair.mem.fail_at = pair.mem.tries + i;
-        assert_rc(end_call(&pair.client, 2, 50000), GR_ENOMEM);
-        assert_true(pair.mem.failed);
-        gr_call *c = gr_session_take(pair.client.s);
-        assert_non_null(c);
-        assert_int_equal(c->id, 1);
-        gr_session_free_call(pair.client.s, c);
-        assert_null(gr_session_take(pair.client.s));
-        pair_close(&pair);
-    }
+    static const size_t sizes[] = {0, 100, 10000, 50000};
+    for (compress = 0; compress < 2; compress++)
+        for (size_t k = 0; k < COUNT_OF(sizes); k++) {
+            size_t i = 1;
+            while (fail_call(i, sizes[k]))
+                i++;
+            assert_true(i >= (compress && sizes[k] >= 10000 ? 5 : 3));
+        }
 }
 
 static int do_call(void)
@@ -236,6 +336,74 @@ static int do_call(void)
 static int do_cast(void)
 {
     return end_cast(&pair.client, 2, 1);
+}
+
+static int do_large_cast(void)
+{
+    return end_cast(&pair.client, 2, 50000);
+}
+
+static int do_ordered_cast(void)
+{
+    return end_cast_as(&pair.client, GR_ORDERED, 2, 1);
+}
+
+static int do_large_reply(void)
+{
+    return end_reply(&pair.server, 1, 50000);
+}
+
+/* Whoever gives up is never told that there is no memory to tell the server. */
+static int do_cancel(void)
+{
+    assert_rc(gr_session_cancel(pair.client.s, 1), GR_OK);
+    end_take(&pair.client);
+    return pair.client.rc;
+}
+
+/* What a server is fed needs memory to be read into; that is there. */
+static int feed_server(const test_bytes *b)
+{
+    gr_iov v[2];
+    size_t n;
+    size_t fail_at = pair.mem.fail_at;
+    pair.mem.fail_at = 0;
+    assert_rc(gr_session_space(pair.server.s, v, &n), GR_OK);
+    pair.mem.fail_at = fail_at;
+    pair.mem.tries = fail_at - 1;
+    end_feed(&pair.server, b->data, b->size);
+    return pair.server.rc;
+}
+
+static int do_hold(void)
+{
+    test_bytes b = {0};
+    gr_session_hold(pair.server.s, GR_HOLD_ALL);
+    forge_frame(&b, GR_FRAME_CAST, 0, 10);
+    int rc = feed_server(&b);
+    bytes_free(&b);
+    return rc;
+}
+
+static int do_fragment(void)
+{
+    const forge_start f = {.type = GR_FRAME_CAST, .whole = 20000};
+    test_bytes b = {0};
+    forge_fragment(&b, &f, 0, 10);
+    int rc = feed_server(&b);
+    bytes_free(&b);
+    return rc;
+}
+
+static int do_inflate(void)
+{
+    const forge_start f = {.type = GR_FRAME_CAST, .flags = FORGE_DEFLATED, .whole = 100};
+    test_bytes b = {0};
+    forge_start_put(&b, &f, 1);
+    bytes_append(&b, "x", 1);
+    int rc = feed_server(&b);
+    bytes_free(&b);
+    return rc;
 }
 
 static int do_reply(void)
@@ -300,6 +468,13 @@ static void every_operation_reports_that_memory_is_out(void **state)
     (void)state;
     static int (*const operations[])(void) = {do_call,
                                               do_cast,
+                                              do_large_cast,
+                                              do_ordered_cast,
+                                              do_large_reply,
+                                              do_cancel,
+                                              do_hold,
+                                              do_fragment,
+                                              do_inflate,
                                               do_reply,
                                               do_reply_too_big,
                                               do_close,

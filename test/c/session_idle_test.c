@@ -104,12 +104,48 @@ static void half_a_frame_is_not_idle(void **state)
 {
     (void)state;
     test_bytes b = {0};
-    forge_frame(&b, GR_FRAME_CAST, 0, 50000);
+    forge_message(&b, GR_FRAME_CAST, 0, 50000);
     end_feed(&pair.server, b.data, 1);
     expect_busy(&pair.server);
     end_feed(&pair.server, b.data + 1, 40000);
     expect_busy(&pair.server);
     bytes_free(&b);
+}
+
+/* Nor is a message of which some fragments have arrived, and nothing of the next one. */
+static void half_a_message_is_not_idle(void **state)
+{
+    (void)state;
+    test_bytes b = {0};
+    const forge_start f = {.type = GR_FRAME_CAST, .whole = 50000};
+    forge_fragment(&b, &f, 0, 30000);
+    end_feed(&pair.server, b.data, b.size);
+    expect_busy(&pair.server);
+    bytes_free(&b);
+}
+
+/* Nor is a request that is held back. */
+static void held_request_is_not_idle(void **state)
+{
+    (void)state;
+    gr_session_hold(pair.server.s, GR_HOLD_ALL);
+    assert_rc(end_cast(&pair.client, 1, 10), GR_OK);
+    pair_pump(&pair);
+    expect_busy(&pair.server);
+    gr_session_hold(pair.server.s, GR_HOLD_NONE);
+    end_take(&pair.server);
+    end_expect_cast(&pair.server, GR_UNORDERED, 1, 10);
+}
+
+/* Nor is what the peer does not let leave yet. */
+static void message_that_waits_for_the_peer_is_not_idle(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        assert_rc(end_cast_as(&pair.client, GR_ORDERED, 1, 1000000), GR_OK);
+    pair_pump(&pair);
+    assert_int_equal(gr_session_output(pair.client.s), 0);
+    expect_busy(&pair.client);
 }
 
 /* Each kind of message begins the time anew, on both sides. */
@@ -203,6 +239,9 @@ int main(void)
         test_of(long_output_is_activity_to_its_end),
         test_of(waiting_submitter_is_not_idle),
         test_of(half_a_frame_is_not_idle),
+        test_of(half_a_message_is_not_idle),
+        test_of(held_request_is_not_idle),
+        test_of(message_that_waits_for_the_peer_is_not_idle),
         test_of(every_message_begins_the_time_anew),
         test_of(idle_is_told_again_after_traffic),
         test_of(call_takes_back_what_is_not_told_yet),

@@ -27,15 +27,26 @@ static int teardown(void **state)
     return 0;
 }
 
-static void expect_output(test_end *e, gr_frame_type type)
+/* The next that leaves is such a head, and, if nothing else may, all. */
+static void expect_next(test_end *e, gr_frame_type type, size_t max)
 {
     test_bytes got = {0}, want = {0};
-    end_drain(e, &got, SIZE_MAX);
+    end_drain(e, &got, max);
     forge_frame_head(&want, (uint8_t)type, 0, 0);
     assert_int_equal(got.size, want.size);
     assert_memory_equal(got.data, want.data, want.size);
     bytes_free(&got);
     bytes_free(&want);
+}
+
+static void expect_head(test_end *e, gr_frame_type type)
+{
+    expect_next(e, type, GR_FRAME_HEAD);
+}
+
+static void expect_output(test_end *e, gr_frame_type type)
+{
+    expect_next(e, type, SIZE_MAX);
 }
 
 /* After the interval without a word there is a ping, and not before. */
@@ -128,16 +139,28 @@ static void large_message_coming_in_counts_as_life(void **state)
     test_bytes b = {0};
     assert_rc(end_call(&pair.client, 1, 10), GR_OK);
     end_drain(&pair.client, &pair.up.bytes, SIZE_MAX);
-    forge_frame(&b, GR_FRAME_REPLY, 1, 50000);
+    forge_message(&b, GR_FRAME_REPLY, 1, 50000);
     uint64_t before = end_stats(&pair.client).frames_out;
     for (size_t at = 0; at < b.size; at += 1000) {
         pair.now += INTERVAL - 1;
         assert_rc(end_tick(&pair.client, pair.now), GR_OK);
         end_feed(&pair.client, b.data + at, b.size - at < 1000 ? b.size - at : 1000);
     }
-    assert_int_equal(end_stats(&pair.client).frames_out, before);
+    /* No ping; only the word that the message has been used. */
+    expect_output(&pair.client, GR_FRAME_DONE);
+    assert_int_equal(end_stats(&pair.client).frames_out, before + 1);
     end_expect_only(&pair.client, GR_EV_REPLY);
     bytes_free(&b);
+}
+
+/* Lets the whole output leave, a little in each interval. */
+static void trickle(void)
+{
+    while (gr_session_output(pair.client.s)) {
+        pair.now += INTERVAL - 1;
+        assert_rc(end_tick(&pair.client, pair.now), GR_OK);
+        end_drain(&pair.client, &pair.up.bytes, 1000);
+    }
 }
 
 /* So is one that goes out slowly: a pong can't come before the ping behind it has gone. */
@@ -145,30 +168,77 @@ static void large_message_going_out_counts_as_life(void **state)
 {
     (void)state;
     assert_rc(end_cast(&pair.client, 1, 50000), GR_OK);
-    while (gr_session_output(pair.client.s)) {
-        pair.now += INTERVAL - 1;
-        assert_rc(end_tick(&pair.client, pair.now), GR_OK);
-        end_drain(&pair.client, &pair.up.bytes, 1000);
-    }
+    end_drain(&pair.client, &pair.up.bytes, 1000);
+    trickle();
     assert_rc(end_tick(&pair.client, pair.now + INTERVAL - 1), GR_OK);
     assert_rc(end_tick(&pair.client, pair.now + INTERVAL), GR_EKEEPALIVE);
 }
 
-/* The same with the ping already queued behind the message when it begins to move. */
-static void ping_behind_a_large_message_has_time(void **state)
+/* The same with the ping already queued when the message in front of it begins to move again. */
+static void ping_behind_a_begun_message_has_time(void **state)
 {
     (void)state;
-    pair.now = START + INTERVAL;
-    gr_session_clock(pair.client.s, pair.now);
     assert_rc(end_cast(&pair.client, 1, 50000), GR_OK);
+    end_drain(&pair.client, &pair.up.bytes, 1000);
     pair.now += INTERVAL;
     assert_rc(end_tick(&pair.client, pair.now), GR_OK);
-    assert_int_equal(gr_session_output(pair.client.s), 50000 + 2 * GR_FRAME_HEAD);
-    for (int i = 0; i < 40; i++) {
-        pair.now += INTERVAL - 1;
-        end_drain(&pair.client, &pair.up.bytes, 1000);
+    assert_int_equal(gr_session_output(pair.client.s), 50000 + 4 + 2 * GR_FRAME_HEAD - 1000);
+    trickle();
+}
+
+/* A ping goes before a message that has not begun to leave, and so does its answer. */
+static void ping_passes_a_large_message(void **state)
+{
+    (void)state;
+    assert_rc(end_call(&pair.client, 1, 10), GR_OK);
+    pair_pump(&pair);
+    assert_rc(end_cast(&pair.client, 1, 500000), GR_OK);
+    assert_rc(end_reply(&pair.server, 1, 500000), GR_OK);
+    pair_clock(&pair, START + INTERVAL);
+    assert_rc(end_tick(&pair.client, pair.now), GR_OK);
+    end_drain(&pair.client, &pair.up.bytes, GR_FRAME_HEAD);
+    end_feed(&pair.server, pair.up.bytes.data, pair.up.bytes.size);
+    bytes_free(&pair.up.bytes);
+    expect_head(&pair.server, GR_FRAME_PONG);
+}
+
+/* Also before what may leave any moment: small messages, and fragments that wait to be written. */
+static void ping_passes_what_is_queued(void **state)
+{
+    (void)state;
+    gr_iov v[4];
+    assert_rc(end_cast(&pair.client, 1, 500000), GR_OK);
+    assert_int_equal(gr_session_peek(pair.client.s, v, COUNT_OF(v)), COUNT_OF(v));
+    for (int i = 0; i < 5; i++)
+        assert_rc(end_cast(&pair.client, 1, 10000), GR_OK);
+    assert_rc(end_tick(&pair.client, START + INTERVAL), GR_OK);
+    expect_head(&pair.client, GR_FRAME_PING);
+}
+
+/* Small messages and their replies pass as well while a large one takes its time: that is life. */
+static void traffic_beside_a_large_message_is_life(void **state)
+{
+    (void)state;
+    pair.chunk = 20000;
+    assert_rc(end_cast(&pair.client, 1, 1000000), GR_OK);
+    for (uint64_t id = 1; id <= 40; id++) {
+        pair_clock(&pair, pair.now + INTERVAL - 1);
         assert_rc(end_tick(&pair.client, pair.now), GR_OK);
+        assert_rc(end_call(&pair.client, id, 10), GR_OK);
+        for (int i = 0; i < 8; i++) {
+            link_send(&pair, &pair.client, &pair.up);
+            link_deliver(&pair, &pair.up, &pair.server);
+            link_send(&pair, &pair.server, &pair.down);
+            link_deliver(&pair, &pair.down, &pair.client);
+            while (pair.server.count) {
+                end_event ev = end_expect(&pair.server, pair.server.events[0].type);
+                if (ev.type == GR_EV_REQUEST)
+                    assert_rc(end_reply(&pair.server, ev.id, 10), GR_OK);
+                event_free(&ev);
+            }
+        }
     }
+    assert_rc(pair.client.rc, GR_OK);
 }
 
 /* What the kernel takes is no sign of life: a stopped peer has one that takes a lot. */
@@ -184,20 +254,17 @@ static void trickle_of_calls_does_not_hide_a_frozen_peer(void **state)
     assert_rc(end_tick(&pair.client, START + 2 * INTERVAL), GR_EKEEPALIVE);
 }
 
-/* Who does not read can't hear an answer, and starts anew when he reads again. */
-static void silence_means_nothing_while_not_reading(void **state)
+/* Who holds requests back still reads, and so knows who lives. */
+static void pings_go_on_while_requests_are_held(void **state)
 {
     (void)state;
-    gr_session_reading(pair.client.s, 0);
-    assert_true(gr_session_due(pair.client.s) == GR_FOREVER);
-    pair.now = START + 100 * INTERVAL;
-    assert_rc(end_tick(&pair.client, pair.now), GR_OK);
-    assert_int_equal(gr_session_output(pair.client.s), 0);
-    gr_session_reading(pair.client.s, 1);
-    assert_true(gr_session_due(pair.client.s) == pair.now + INTERVAL);
-    gr_session_reading(pair.client.s, 1);
-    assert_rc(end_tick(&pair.client, pair.now + INTERVAL), GR_OK);
-    expect_output(&pair.client, GR_FRAME_PING);
+    gr_session_hold(pair.server.s, GR_HOLD_ALL);
+    assert_rc(end_call(&pair.client, 1, 10), GR_OK);
+    pair_pump(&pair);
+    pair_advance(&pair, 100 * INTERVAL);
+    assert_rc(pair.client.rc, GR_OK);
+    assert_true(end_stats(&pair.client).frames_in >= 90);
+    end_expect_none(&pair.server);
 }
 
 /* Pings without end whose answers nobody takes do not fill the memory. */
@@ -240,9 +307,12 @@ int main(void)
         test_of(traffic_makes_pings_superfluous),
         test_of(large_message_coming_in_counts_as_life),
         test_of(large_message_going_out_counts_as_life),
-        test_of(ping_behind_a_large_message_has_time),
+        test_of(ping_behind_a_begun_message_has_time),
+        test_of(ping_passes_a_large_message),
+        test_of(ping_passes_what_is_queued),
+        test_of(traffic_beside_a_large_message_is_life),
         test_of(trickle_of_calls_does_not_hide_a_frozen_peer),
-        test_of(silence_means_nothing_while_not_reading),
+        test_of(pings_go_on_while_requests_are_held),
         test_of(flood_of_pings_is_answered_within_the_limit),
         test_of(unasked_pong_is_ignored),
     };

@@ -122,22 +122,68 @@ static void all_that_wait_are_handed_back(void **state)
     (void)state;
     static const uint8_t junk[GR_FRAME_HEAD];
     pair_open_up(&pair, NULL, NULL);
-    for (uint64_t id = 1; id <= 4; id++)
-        assert_rc(end_call(&pair.client, id, 30000), GR_OK);
-    for (uint64_t id = 5; id <= 6; id++) {
+    for (uint64_t id = 1; id <= 6; id++)
+        assert_rc(end_call(&pair.client, id, 15000), GR_OK);
+    for (uint64_t id = 7; id <= 8; id++) {
         gr_submit who = submit_of(id);
         assert_rc(gr_session_admit(pair.client.s, &who, 1), GR_EBUSY);
     }
     /* The first has left, and one byte of the second. */
-    end_drain(&pair.client, &pair.up.bytes, GR_FRAME_HEAD + 30000 + 1);
+    end_drain(&pair.client, &pair.up.bytes, GR_FRAME_HEAD + 15000 + 1);
     end_feed(&pair.client, junk, sizeof junk);
     assert_rc(pair.client.rc, GR_EPROTO);
-    expect_taken(5, 0);
-    expect_taken(6, 0);
+    expect_taken(7, 0);
+    expect_taken(8, 0);
     expect_taken(1, 1);
     expect_taken(2, 1);
-    expect_taken(3, 0);
-    expect_taken(4, 0);
+    for (uint64_t id = 3; id <= 6; id++)
+        expect_taken(id, 0);
+    assert_null(gr_session_take(pair.client.s));
+}
+
+/* The same of large and ordered ones, and of those that wait for room on any lane. */
+static void large_calls_are_handed_back_too(void **state)
+{
+    (void)state;
+    static const uint8_t junk[GR_FRAME_HEAD];
+    pair_open_up(&pair, NULL, NULL);
+    /* More than may be under way at once, in the order in which they begin. */
+    for (uint64_t id = 1; id <= 64; id++)
+        assert_rc(end_call(&pair.client, id, 30000), GR_OK);
+    for (uint64_t id = 65; id <= 66; id++) {
+        gr_submit who = submit_of(id);
+        gr_piece p = {(const uint8_t *)"x", 1, NULL};
+        who.order = GR_BROADCAST;
+        assert_rc(gr_session_call(pair.client.s, &who, &p, 1), GR_OK);
+        assert_rc(end_cast_as(&pair.client, GR_ORDERED, id, 1000000), GR_OK);
+    }
+    for (uint64_t id = 67; id <= 70; id++) {
+        gr_submit who = submit_of(id);
+        who.order = id % 2 ? GR_ORDERED : GR_UNORDERED;
+        assert_rc(gr_session_admit(pair.client.s, &who, 100000), GR_EBUSY);
+    }
+    /* The first ordered one goes with the first fragments; the second is behind a whole window. */
+    end_drain(&pair.client, &pair.up.bytes, 3 * GR_SESSION_FRAME_MAX);
+    end_feed(&pair.client, junk, sizeof junk);
+    assert_rc(pair.client.rc, GR_EPROTO);
+    expect_taken(68, 0);
+    expect_taken(70, 0);
+    expect_taken(67, 0);
+    expect_taken(69, 0);
+    expect_taken(1, 1);
+    size_t sent = 0;
+    for (uint64_t id = 2; id <= 66; id++) {
+        gr_call *c = gr_session_take(pair.client.s);
+        assert_non_null(c);
+        assert_int_equal(c->id, id);
+        int was_sent = gr_session_was_sent(pair.client.s, c);
+        assert_true(id != 64 || !was_sent);
+        assert_true(id != 65 || was_sent);
+        assert_true(id != 66 || !was_sent);
+        sent += was_sent != 0;
+        gr_session_free_call(pair.client.s, c);
+    }
+    assert_true(sent >= 3 && sent <= 10);
     assert_null(gr_session_take(pair.client.s));
 }
 
@@ -146,16 +192,17 @@ static void server_hands_back_only_waiters(void **state)
 {
     (void)state;
     pair_open_up(&pair, NULL, NULL);
-    for (uint64_t id = 1; id <= 3; id++)
+    for (uint64_t id = 1; id <= 7; id++)
         assert_rc(end_call(&pair.client, id, 1), GR_OK);
     pair_pump(&pair);
-    assert_rc(end_reply(&pair.server, 1, 100000), GR_OK);
-    gr_submit who = submit_of(2);
+    for (uint64_t id = 1; id <= 5; id++)
+        assert_rc(end_reply(&pair.server, id, 15000), GR_OK);
+    gr_submit who = submit_of(6);
     assert_rc(gr_session_admit(pair.server.s, &who, 1), GR_EBUSY);
     assert_rc(end_eof(&pair.server), GR_EEOF);
     gr_call *c = gr_session_take(pair.server.s);
     assert_non_null(c);
-    assert_int_equal(c->id, 2);
+    assert_int_equal(c->id, 6);
     gr_session_free_call(pair.server.s, c);
     assert_null(gr_session_take(pair.server.s));
 }
@@ -168,11 +215,16 @@ static void free_releases_all_that_is_under_way(void **state)
     gr_auth_free(NULL);
     pair_open_up(&pair, NULL, NULL);
     assert_rc(end_call(&pair.client, 1, 300000), GR_OK);
-    assert_rc(end_cast(&pair.client, 1, 100), GR_OK);
+    assert_rc(end_call(&pair.client, 2, 300000), GR_OK);
+    assert_rc(end_cast_as(&pair.client, GR_ORDERED, 1, 100000), GR_OK);
+    for (int i = 0; i < 7; i++)
+        assert_rc(end_cast(&pair.client, 1, 10000), GR_OK);
     gr_submit who = submit_of(5);
     assert_rc(gr_session_admit(pair.client.s, &who, 1), GR_EBUSY);
-    end_drain(&pair.client, &pair.up.bytes, 100000);
+    gr_session_hold(pair.server.s, GR_HOLD_ALL);
+    end_drain(&pair.client, &pair.up.bytes, 300000);
     end_feed(&pair.server, pair.up.bytes.data, pair.up.bytes.size);
+    assert_true(end_stats(&pair.server).held > 0);
 }
 
 #define test_of(name) cmocka_unit_test_teardown(name, teardown)
@@ -185,6 +237,7 @@ int main(void)
         test_of(fatal_code_is_final),
         test_of(nothing_is_delivered_after_a_fatal_code),
         test_of(all_that_wait_are_handed_back),
+        test_of(large_calls_are_handed_back_too),
         test_of(server_hands_back_only_waiters),
         test_of(free_releases_all_that_is_under_way),
     };

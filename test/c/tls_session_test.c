@@ -71,15 +71,16 @@ static void both_sides_know_each_other(void **state)
 static void messages_of_all_sizes_arrive(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {0, 1, 100, 4096, 16367, 16368, 16369, 32768, 100000, 1000000};
+    static const size_t sizes[] = {0,     1,     100,   4096,  16356, 16367,  16368,
+                                   16369, 16384, 16385, 32768, 65536, 100000, 1000000};
     for (uint64_t i = 0; i < COUNT_OF(sizes); i++) {
         call_and_reply(i + 1, sizes[i]);
-        assert_rc(end_cast(client(), i, sizes[i]), GR_OK);
-        secure_pair_pump(&pair);
-        end_event ev = end_expect(server(), GR_EV_CAST);
-        assert_int_equal(ev.body.size, sizes[i]);
-        assert_true(pattern_matches(ev.body.data, sizes[i], i));
-        event_free(&ev);
+        for (gr_order o = GR_UNORDERED; o <= GR_BROADCAST; o++) {
+            assert_rc(end_cast_as(client(), o, i, sizes[i]), GR_OK);
+            secure_pair_pump(&pair);
+            end_expect_cast(server(), o, i, sizes[i]);
+            gr_session_taken(server()->s, o != GR_UNORDERED, o ? sizes[i] : 0);
+        }
     }
     end_expect_none(client());
     end_expect_none(server());
@@ -133,12 +134,31 @@ static void everything_works_cut_at_random(void **state)
         }
         secure_pair_pump(&pair);
         for (uint64_t id = 1; id <= 20; id++) {
-            end_expect_request(server(), id, sizes[id]);
+            end_find_request(server(), id, sizes[id]);
             assert_rc(end_reply(server(), id, sizes[21 - id]), GR_OK);
         }
         secure_pair_pump(&pair);
         for (uint64_t id = 1; id <= 20; id++)
-            end_expect_reply(client(), id, sizes[21 - id]);
+            end_find_reply(client(), id, sizes[21 - id]);
+    }
+}
+
+/* Compressed with every kind of compressor, likewise; on the wire there is less of it. */
+static void compressed_messages_arrive(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 100, 2000, 16384, 16385, 100000, 1000000};
+    for (int context = 0; context < 2; context++) {
+        secure_pair_close(&pair);
+        secure_pair_configure(&pair, NULL, NULL);
+        pair.client_cfg.compress = pair.server_cfg.compress = 3;
+        pair.client_cfg.compress_context = pair.server_cfg.compress_context = context;
+        pair.prng = 5;
+        join_up();
+        for (uint64_t i = 0; i < COUNT_OF(sizes); i++)
+            call_and_reply(i + 1, sizes[i]);
+        gr_session_stats st = end_stats(client());
+        assert_true(st.deflate_in > 1000000 && st.deflate_out < st.deflate_in / 2);
     }
 }
 
@@ -382,6 +402,7 @@ int main(void)
         test_of(small_messages_share_records),
         test_of(everything_works_in_small_pieces),
         test_of(everything_works_cut_at_random),
+        test_of(compressed_messages_arrive),
         test_of(resumed_connection_works),
         test_of(client_must_be_who_it_says),
         test_of(certificate_must_be_the_clients),

@@ -8,6 +8,8 @@
 
 -export([call/3, call/4, call/5, call/6]).
 -export([cast/3, cast/4, cast/5]).
+-export([ordered_cast/4]).
+-export([abcast/2, abcast/3, sbcast/2, sbcast/3]).
 -export([nodes/0]).
 
 -type dest() :: node() | {node(), Key :: term()}.
@@ -45,8 +47,10 @@ call(Dest, Module, Function, Args, ReceiveTimeout) ->
 %%
 %% Returns what the function returns or throws, or what {@link call_error()} lists. ReceiveTimeout
 %% is the limit for everything, connecting included; SendTimeout that for waiting until an
-%% overloaded connection takes the request (`{badtcp, send_timeout}'). The function goes on when the
-%% caller's time is up. Arguments of a wrong type raise `badarg'.
+%% overloaded connection takes the request (`{badtcp, send_timeout}'). When the caller's time is
+%% up, or it dies, the other node is told: it does not start the function if it has not yet. One
+%% that runs goes on, unless the setting `kill_on_cancel' there says otherwise. Arguments of a wrong
+%% type raise `badarg'.
 -spec call(dest(), module(), atom(), [term()], timeout(), timeout()) -> term() | call_error().
 call(Dest, Module, Function, Args, ReceiveTimeout, SendTimeout)
   when is_atom(Module), is_atom(Function), is_list(Args),
@@ -66,9 +70,13 @@ cast(Dest, Module, Function) ->
 cast(Dest, Module, Function, Args) ->
     cast(Dest, Module, Function, Args, gen_rpc_config:get(send_timeout)).
 
-%% @doc Runs a function on another node and does not wait for it. Always `true': a cast that can't be
-%% sent within SendTimeout, connecting included, is dropped and logged, as is the failure of the
-%% function on the other side. Arguments of a wrong type raise `badarg'.
+%% @doc Runs a function on another node and does not wait for it. Always `true': a cast that can't
+%% be sent within SendTimeout, connecting included, is dropped and logged, as is the failure of the
+%% function on the other side.
+%%
+%% If the connection is overloaded, the setting `cast_overload_policy' says what happens: `block'
+%% waits for room within SendTimeout, `drop' drops the cast at once, `error' raises the error
+%% `overload' at once. Arguments of a wrong type raise `badarg'.
 -spec cast(dest(), module(), atom(), [term()], timeout()) -> true.
 cast(Dest, Module, Function, Args, SendTimeout)
   when is_atom(Module), is_atom(Function), is_list(Args), ?IS_TIMEOUT(SendTimeout) ->
@@ -77,10 +85,67 @@ cast(Dest, Module, Function, Args, SendTimeout)
 cast(_Dest, _Module, _Function, _Args, _SendTimeout) ->
     error(badarg).
 
+%% @doc As {@link cast/4}, but what one process casts in this way on one destination runs there in
+%% the same order, one after the other: each when the one before it has ended, however it ended.
+%% Calls and other casts do not wait for them. The order holds as long as the connection does.
+-spec ordered_cast(dest(), module(), atom(), [term()]) -> true.
+ordered_cast(Dest, Module, Function, Args)
+  when is_atom(Module), is_atom(Function), is_list(Args) ->
+    ok = check(Dest),
+    gen_rpc_request:ordered_cast(Dest, Module, Function, Args, gen_rpc_config:get(send_timeout));
+ordered_cast(_Dest, _Module, _Function, _Args) ->
+    error(badarg).
+
+%% @doc Sends a message to the process that is registered under a name, on this node and on those of
+%% {@link nodes/0}.
+%% @see abcast/3
+-spec abcast(atom(), term()) -> abcast.
+abcast(Name, Message) ->
+    abcast([node() | ?MODULE:nodes()], Name, Message).
+
+%% @doc Sends a message to the process that is registered under a name, on each of these nodes.
+%% Where there is none nothing happens.
+%%
+%% What one process sends to a name on one destination arrives in the same order. The setting
+%% `send_timeout' limits the time for all of them; a connection that can't be made in time, or is
+%% overloaded, does not delay the message to the others, and counts as one of {@link cast/5}. With
+%% the policy `error' the error `overload' is raised when all others have been served. Arguments of
+%% a wrong type raise `badarg'.
+-spec abcast([dest()], atom(), term()) -> abcast.
+abcast(Dests, Name, Message) when is_atom(Name) ->
+    ok = check_all(Dests),
+    gen_rpc_broadcast:abcast(Dests, Name, Message, gen_rpc_config:get(send_timeout));
+abcast(_Dests, _Name, _Message) ->
+    error(badarg).
+
+%% @doc As {@link sbcast/3}, on this node and on those of {@link nodes/0}.
+-spec sbcast(atom(), term()) -> {Good :: [dest()], Bad :: [dest()]}.
+sbcast(Name, Message) ->
+    sbcast([node() | ?MODULE:nodes()], Name, Message).
+
+%% @doc As {@link abcast/3}, but waits until the message is delivered. Good are those where a
+%% process is registered under the name; Bad those where none is, that can't be reached, or that
+%% have not answered within the setting `sbcast_receive_timeout', which is one limit for all. Both
+%% are in the order given. A message to one that is Bad for its lateness may still arrive.
+-spec sbcast([dest()], atom(), term()) -> {Good :: [dest()], Bad :: [dest()]}.
+sbcast(Dests, Name, Message) when is_atom(Name) ->
+    ok = check_all(Dests),
+    gen_rpc_broadcast:sbcast(Dests, Name, Message, gen_rpc_config:get(sbcast_receive_timeout));
+sbcast(_Dests, _Name, _Message) ->
+    error(badarg).
+
 %% @doc The nodes that this one has an authenticated outgoing connection to, sorted.
 -spec nodes() -> [node()].
 nodes() ->
     gen_rpc_registry:nodes().
+
+check_all([Dest | Rest]) ->
+    ok = check(Dest),
+    check_all(Rest);
+check_all([]) ->
+    ok;
+check_all(_) ->
+    error(badarg).
 
 check(Node) when is_atom(Node) -> ok;
 check({Node, _Key}) when is_atom(Node) -> ok;

@@ -1,6 +1,7 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% Acceptor: owns the port of one authenticated incoming connection. It starts a worker for each
-%% request and gives credit for the next; it decodes nothing and runs nothing itself.
+%% request and gives credit for the next; it decodes nothing and runs nothing itself. What has to be
+%% in order it passes on to a runner. Workers are kept account of only if a setting needs that.
 -module(gen_rpc_acceptor).
 
 -behaviour(gen_server).
@@ -12,7 +13,16 @@
 -export_type([peer/0]).
 
 -record(state, {port :: port(),
-                peer :: peer()}).
+                peer :: peer(),
+                runners = #{} :: #{gen_rpc_ordered:kind() => pid()}, % started when needed
+                %% max_concurrent_calls: the driver counts, and is told of each worker's end.
+                limited :: boolean(),
+                running = 0 :: non_neg_integer(), % workers that have not ended
+                ended = 0 :: non_neg_integer(),   % that have, and the driver is not told yet
+                lost = false :: boolean(),        % the connection; only workers are waited for
+                %% kill_on_cancel: calls that run.
+                killing :: boolean(),
+                calls = #{} :: #{pos_integer() => pid()}}).
 
 -type state() :: #state{}.
 
@@ -30,7 +40,9 @@ init({Port, Peer}) ->
     _ = process_flag(trap_exit, true),
     %% Workers inherit it. With the application's own they would pass for processes of gen_rpc.
     true = group_leader(whereis(user), self()),
-    {ok, #state{port = Port, peer = Peer}}.
+    {ok, #state{port = Port, peer = Peer,
+                limited = gen_rpc_config:get(max_concurrent_calls) =/= infinity,
+                killing = gen_rpc_config:get(kill_on_cancel)}}.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
 handle_call(_Request, _From, State) ->
@@ -48,18 +60,24 @@ handle_cast(_Request, State) ->
     {noreply, State}.
 
 -spec handle_info(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
-handle_info({Port, requests, Requests}, #state{port = Port} = State) ->
-    ok = start_workers(Requests, Port),
+handle_info({Port, requests, Requests}, #state{port = Port} = State0) ->
+    State = start(Requests, State0),
     ok = gen_rpc_port:credit(Port),
     {noreply, State};
 handle_info({Port, flush}, #state{port = Port} = State) ->
     ok = gen_rpc_port:flush(Port),
     {noreply, State};
-handle_info({{worker, _Id}, _Monitor, process, _Pid, replied}, State) ->
+handle_info({{worker, Id}, _Monitor, process, _Pid, Reason}, State) ->
+    count_end(worker_ended(Id, Reason, State));
+handle_info({Port, cancel, Id}, #state{port = Port, calls = Calls} = State)
+  when is_map_key(Id, Calls) ->
+    {Worker, Rest} = maps:take(Id, Calls),
+    ok = gen_rpc_worker:kill(Worker),
+    {noreply, State#state{calls = Rest}};
+handle_info({Port, cancel, _Id}, #state{port = Port} = State) ->
     {noreply, State};
-handle_info({{worker, Id}, _Monitor, process, _Pid, Reason}, #state{port = Port} = State) ->
-    ok = gen_rpc_worker:report_exit(Port, Id, Reason),
-    {noreply, State};
+handle_info(tell_ended, #state{ended = Ended} = State) when Ended > 0 ->
+    {noreply, tell_ended(State)};
 handle_info({Port, idle}, #state{port = Port} = State) ->
     _ = gen_rpc_port:goodbye(Port, gen_rpc_config:get(send_timeout), only_idle),
     {noreply, State};
@@ -67,31 +85,144 @@ handle_info({Port, bye}, #state{port = Port} = State) ->
     {noreply, State};
 handle_info({Port, down, Reason}, #state{port = Port} = State) ->
     lost(State, Reason),
-    {stop, normal, State};
+    await_workers(kill_workers(State));
 handle_info({'EXIT', Port, _Reason}, #state{port = Port} = State) ->
     {stop, normal, State};
 handle_info({'EXIT', Other, _Reason}, State) when is_port(Other) ->
     {noreply, State};
+handle_info({'EXIT', Runner, Reason}, #state{runners = Runners} = State) ->
+    case lists:member(Runner, maps:values(Runners)) of
+        true ->
+            lost(State, {runner_ended, Reason}),
+            {stop, normal, State};
+        false ->
+            gen_rpc_log:stray(message),
+            {noreply, State}
+    end;
 handle_info(_Message, State) ->
     gen_rpc_log:stray(message),
     {noreply, State}.
 
 -spec terminate(term(), state()) -> ok.
-terminate(_Reason, #state{port = Port}) ->
+terminate(_Reason, State0) ->
+    #state{port = Port, runners = Runners} = tell_ended(kill_workers(State0)),
     _ = gen_rpc_port:goodbye(Port, infinity, always),
     ok = gen_rpc_port:drain(Port),
-    gen_rpc_port:close(Port).
+    ok = gen_rpc_counters:close(Port),
+    lists:foreach(fun gen_rpc_ordered:finish/1, maps:values(Runners)).
 
-%% A worker of a call is monitored: its caller hears of its death, whatever killed it. The tag makes
-%% that message tell the call, so nothing has to be kept for it here.
-start_workers([{0, Request} | Rest], Port) ->
+%%% Workers
+
+start(Requests, #state{limited = false, killing = false, port = Port} = State) ->
+    pass_on(start_workers(Requests, Port, []), State);
+start(Requests, State) ->
+    start_watched(Requests, State, []).
+
+%% A worker of a call is monitored: its caller hears of its death, whatever killed it. The tag
+%% makes that message tell the call, so nothing has to be kept for it here. Returns what is to be
+%% in order, last one first.
+start_workers([{0, Request} | Rest], Port, InOrder) ->
     _ = spawn(gen_rpc_worker, cast, [Request]),
-    start_workers(Rest, Port);
-start_workers([{Id, Request} | Rest], Port) ->
-    _ = spawn_opt(gen_rpc_worker, call, [Port, Id, Request], [{monitor, [{tag, {worker, Id}}]}]),
-    start_workers(Rest, Port);
-start_workers([], _Port) ->
-    ok.
+    start_workers(Rest, Port, InOrder);
+start_workers([{Id, Request} | Rest], Port, InOrder) ->
+    _ = spawn_call(Id, Request, Port),
+    start_workers(Rest, Port, InOrder);
+start_workers([Message | Rest], Port, InOrder) ->
+    start_workers(Rest, Port, [Message | InOrder]);
+start_workers([], _Port, InOrder) ->
+    InOrder.
+
+spawn_call(Id, Request, Port) ->
+    spawn_opt(gen_rpc_worker, call, [Port, Id, Request], [{monitor, [{tag, {worker, Id}}]}]).
+
+%% The same, keeping account.
+start_watched([{0, Request} | Rest], #state{limited = false} = State, InOrder) ->
+    _ = spawn(gen_rpc_worker, cast, [Request]),
+    start_watched(Rest, State, InOrder);
+start_watched([{0, Request} | Rest], #state{running = Running} = State, InOrder) ->
+    _ = spawn_opt(gen_rpc_worker, cast, [Request], [{monitor, [{tag, {worker, 0}}]}]),
+    start_watched(Rest, State#state{running = Running + 1}, InOrder);
+start_watched([{Id, Request} | Rest], #state{port = Port} = State, InOrder) ->
+    {Worker, _Monitor} = spawn_call(Id, Request, Port),
+    #state{running = Running, calls = Calls, killing = Killing} = State,
+    Known = case Killing of
+                true -> Calls#{Id => Worker};
+                false -> Calls
+            end,
+    start_watched(Rest, State#state{running = Running + 1, calls = Known}, InOrder);
+start_watched([Message | Rest], State, InOrder) ->
+    start_watched(Rest, State, [Message | InOrder]);
+start_watched([], State, InOrder) ->
+    pass_on(InOrder, State).
+
+%% A caller whose worker was killed because of it waits no more.
+worker_ended(Id, Reason, #state{killing = true, calls = Calls} = State) ->
+    case is_map_key(Id, Calls) of
+        true ->
+            ok = report(Id, Reason, State),
+            State#state{calls = maps:remove(Id, Calls)};
+        false ->
+            State
+    end;
+worker_ended(Id, Reason, State) ->
+    ok = report(Id, Reason, State),
+    State.
+
+report(_Id, replied, _State) -> ok;
+report(0, _Reason, _State) -> ok;
+report(Id, Reason, #state{port = Port}) -> gen_rpc_worker:report_exit(Port, Id, Reason).
+
+%% The driver is told once of all whose end is in the mailbox by now.
+count_end(#state{limited = false} = State) ->
+    {noreply, State};
+count_end(#state{running = Running, ended = Ended} = State0) ->
+    _ = Ended =:= 0 andalso (self() ! tell_ended),
+    State = State0#state{running = Running - 1, ended = Ended + 1},
+    case State of
+        #state{lost = true, running = 0} -> {stop, normal, State};
+        #state{} -> {noreply, State}
+    end.
+
+tell_ended(#state{ended = 0} = State) ->
+    State;
+tell_ended(#state{port = Port, ended = Ended} = State) ->
+    ok = gen_rpc_port:ended(Port, Ended),
+    State#state{ended = 0}.
+
+%% After the end of the connection. Workers count as long as they run, and the port counts them, so
+%% it stays. Those of them that wait for room must hear at once that there will be none.
+await_workers(#state{limited = true, port = Port, running = Running} = State) when Running > 0 ->
+    ok = gen_rpc_port:drain(Port),
+    {noreply, State#state{lost = true}};
+await_workers(State) ->
+    {stop, normal, State}.
+
+kill_workers(#state{calls = Calls} = State) ->
+    lists:foreach(fun gen_rpc_worker:kill/1, maps:values(Calls)),
+    State#state{calls = #{}}.
+
+%%% Runners
+
+pass_on([], State) ->
+    State;
+pass_on(InOrder, State) ->
+    {Ordered, Broadcasts} = lists:foldl(fun split/2, {[], []}, InOrder),
+    run(ordered, Ordered, run(broadcast, Broadcasts, State)).
+
+split({Id, Body, ordered}, {Ordered, Broadcasts}) -> {[{Id, Body} | Ordered], Broadcasts};
+split({Id, Body, broadcast}, {Ordered, Broadcasts}) -> {Ordered, [{Id, Body} | Broadcasts]}.
+
+run(_Kind, [], State) ->
+    State;
+run(Kind, Messages, #state{port = Port, runners = Runners} = State) ->
+    case Runners of
+        #{Kind := Runner} ->
+            ok = gen_rpc_ordered:run(Runner, Messages),
+            State;
+        #{} ->
+            Runner = gen_rpc_ordered:start_link(Kind, Port),
+            run(Kind, Messages, State#state{runners = Runners#{Kind => Runner}})
+    end.
 
 lost(_State, normal) ->
     ok;

@@ -9,6 +9,7 @@
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
     ok = gen_rpc_log:start(),
+    ok = gen_rpc_counters:start(),
     case gen_rpc_config:load(application:get_all_env(gen_rpc)) of
         ok ->
             case gen_rpc_sup:start_link() of
@@ -23,11 +24,11 @@ start(_Type, _Args) ->
 
 invalid(Reason) ->
     gen_rpc_log:error(#{what => "invalid setting", reason => gen_rpc_config:format(Reason)}),
-    ok = gen_rpc_config:unload(),
-    ok = gen_rpc_log:stop(),
+    ok = stop([]),
     {error, Reason}.
 
 -spec stop(term()) -> ok.
 stop(_State) ->
     ok = gen_rpc_config:unload(),
+    ok = gen_rpc_counters:stop(),
     gen_rpc_log:stop().

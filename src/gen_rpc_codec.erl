@@ -1,10 +1,12 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Bodies of requests. Usually the external term format of {M, F, A}. When one binary makes up most
-%% of a large request, it travels behind the terms, and the receiver gets it as a part of the message
-%% that the socket was read into: decoding it would copy it once more. Pure.
+%% Bodies of requests and broadcasts. Usually the external term format of {M, F, A}, or of {Name,
+%% Message}. When one binary makes up most of a large request, it travels behind the terms, and the
+%% receiver gets it as a part of the message that the socket was read into: decoding it would copy
+%% it once more. Pure.
 -module(gen_rpc_codec).
 
 -export([encode/3, decode/1]).
+-export([encode_broadcast/2, decode_broadcast/1]).
 
 %% From here on a copy costs more than the search for the binary.
 -define(LARGE, (256 * 1024)).
@@ -51,6 +53,20 @@ decode(<<?TAIL, Size:32, Head:Size/binary, Tail/binary>>) ->
 decode(Plain) ->
     try binary_to_term(Plain) of
         {M, F, A} = Request when is_atom(M), is_atom(F), is_list(A) -> Request;
+        _ -> invalid
+    catch
+        error:badarg -> invalid
+    end.
+
+%% A message to a registered process.
+-spec encode_broadcast(atom(), term()) -> [binary()].
+encode_broadcast(Name, Message) ->
+    erlang:term_to_iovec({Name, Message}).
+
+-spec decode_broadcast(binary()) -> {atom(), term()} | invalid.
+decode_broadcast(Body) ->
+    try binary_to_term(Body) of
+        {Name, _Message} = Broadcast when is_atom(Name) -> Broadcast;
         _ -> invalid
     catch
         error:badarg -> invalid

@@ -43,6 +43,7 @@ settings() ->
      timeout(authentication_timeout, 5000),
      timeout(send_timeout, 5000),
      timeout(call_receive_timeout, 15000),
+     timeout(sbcast_receive_timeout, 15000),
      timeout(client_inactivity_timeout, infinity),
      timeout(server_inactivity_timeout, infinity),
      integer(socket_keepalive_idle, 5, 1, 32767, "seconds"),
@@ -50,7 +51,14 @@ settings() ->
      integer(socket_keepalive_count, 2, 1, 127, "probes"),
      integer(keepalive_interval, 60, 1, 4294967, "seconds"),
      integer(max_message_size, 512 * ?MIB, 1024, 16#FFFFFFFF, "bytes"),
-     integer(max_connections, 10000, 1, 16#FFFFFFFF, "connections")].
+     integer(max_connections, 10000, 1, 16#FFFFFFFF, "connections"),
+     {max_concurrent_calls, infinity, fun is_concurrency/1, "calls and casts, 1..4294967295, or "
+      "infinity"},
+     {cast_overload_policy, block, fun is_policy/1, "block, drop or error"},
+     {kill_on_cancel, false, fun is_boolean/1, "true or false"},
+     integer(compress, 0, 0, 9, "level"),
+     integer(compression_threshold, 1024, 1, 16#FFFFFFFF, "bytes"),
+     {compress_context, false, fun is_boolean/1, "true or false"}].
 
 timeout(Key, Default) ->
     {Key, Default, fun is_timeout/1, "milliseconds (1..4294967294) or infinity"}.
@@ -151,6 +159,7 @@ connection(Role, Cookie) ->
                client -> client_inactivity_timeout;
                server -> server_inactivity_timeout
            end,
+    {MaxRunning, TellCancels} = workers(Role),
     #{name => atom_to_binary(node()),
       cookie => Cookie,
       authentication_timeout => ?MODULE:get(authentication_timeout),
@@ -159,9 +168,18 @@ connection(Role, Cookie) ->
       idle_timeout => ?MODULE:get(Idle),
       output_limit => ?OUTPUT_LIMIT,
       max_message_size => ?MODULE:get(max_message_size),
+      max_running => MaxRunning,
+      tell_cancels => TellCancels,
+      compress => ?MODULE:get(compress),
+      compress_context => ?MODULE:get(compress_context),
+      compression_threshold => ?MODULE:get(compression_threshold),
       socket_keepalive => {?MODULE:get(socket_keepalive_idle),
                            ?MODULE:get(socket_keepalive_interval),
                            ?MODULE:get(socket_keepalive_count)}}.
+
+%% Only the side that accepts has workers.
+workers(client) -> {infinity, false};
+workers(server) -> {?MODULE:get(max_concurrent_calls), ?MODULE:get(kill_on_cancel)}.
 
 %% How to reach a node.
 -spec target(node()) -> {driver(), inet:port_number()}.
@@ -208,6 +226,11 @@ is_client_config(_) ->
 
 is_target({Driver, Port}) -> is_driver(Driver) andalso is_port_number(Port);
 is_target(How) -> is_driver(How) orelse is_port_number(How).
+
+is_concurrency(infinity) -> true;
+is_concurrency(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#FFFFFFFF.
+
+is_policy(V) -> V =:= block orelse V =:= drop orelse V =:= error.
 
 is_driver(V) -> V =:= tcp orelse V =:= ssl.
 

@@ -5,22 +5,26 @@
 %% A port sends its owner
 %%   {Port, up, PeerNode :: binary(), PeerLimit}   authenticated
 %%   {Port, down, reason()}                        no socket any more; drain/1, then close/1
-%%   {Port, requests, [{Id, Request}]}             Id 0: a cast; credit/1 when they are started
+%%   {Port, requests, [Request]}                   credit/1 when they are started
+%%   {Port, cancel, Id}                            with tell_cancels: nobody waits for it any more
 %%   {Port, flush}                                 answer with flush/1
 %%   {Port, idle}, {Port, bye}                     inactivity; the peer starts nothing new
 %%   {Port, accepted, Child, Address}              a listener: answer with handshake/2
 %%   {Port, refused, Count}, {Port, accept_error, Reason}
-%% and whoever submitted {Ref, Reply :: binary()}, {Ref, ready}, {Ref, {lost | unsent, Reason}} or
+%% A Request is {Id, Body}, Id 0 for a cast: with max_running, ended/2 when its worker has ended. Or
+%% it is {Id, Body, ordered | broadcast}: taken/3 when it is begun with.
+%%
+%% Whoever submitted gets {Ref, Reply :: binary()}, {Ref, ready}, {Ref, {lost | unsent, Reason}} or
 %% {Ref, {too_big, Size, Limit}}.
 -module(gen_rpc_port).
 
 -export([load/0, open/0, close/1, load_tls/2]).
 -export([connect/4, listen/3, handshake/2, activate/1]).
--export([call/5, cast/5, reply/4, cancel/2]).
--export([flush/1, credit/1, goodbye/3, drain/1, info/1, address/1]).
+-export([call/5, cast/5, ordered/5, broadcast/5, ask/5, reply/4, cancel/2]).
+-export([flush/1, credit/1, ended/2, taken/3, goodbye/3, drain/1, info/1, infos/0, address/1]).
 
 -define(DRIVER, "gen_rpc_drv").
--define(VERSION, "2").
+-define(VERSION, "3").
 
 -define(CONNECT, 1).
 -define(LISTEN, 2).
@@ -37,6 +41,11 @@
 -define(DRAIN, 13).
 -define(INFO, 14).
 -define(TLS_LOAD, 15).
+-define(ORDERED, 16).
+-define(BROADCAST, 17).
+-define(ASK, 18).
+-define(ENDED, 19).
+-define(TAKEN, 20).
 
 -define(ST_BUSY, 1).
 -define(ST_CLOSING, 2).
@@ -62,6 +71,11 @@
                         idle_timeout := timeout(),
                         output_limit := pos_integer(),
                         max_message_size := pos_integer(),
+                        max_running := pos_integer() | infinity, % workers of the whole node
+                        tell_cancels := boolean(),
+                        compress := 0..9,
+                        compress_context := boolean(),           % one for the connection
+                        compression_threshold := pos_integer(),
                         socket_keepalive := {pos_integer(), pos_integer(), pos_integer()},
                         target => binary(),      % client
                         tls => tls_number(),     % without: plain TCP
@@ -96,7 +110,7 @@
                    | down                              % nothing sent
                    | {too_big, Limit :: pos_integer()}.
 
--type info() :: #{state := connecting | accepted | securing | open | down,
+-type info() :: #{state := connecting | accepted | securing | open | closing | down,
                   role := client | server,
                   calls := non_neg_integer(),
                   served := non_neg_integer(),
@@ -107,6 +121,15 @@
                   frames_in := non_neg_integer(),
                   frames_out := non_neg_integer(),
                   late := non_neg_integer(),
+                  held := non_neg_integer(),        % bytes of requests held back
+                  too_late := non_neg_integer(),    % requests not started: their time was up
+                  cancels_in := non_neg_integer(),
+                  cancels_out := non_neg_integer(),
+                  aborted := non_neg_integer(),     % large messages that their sender gave up
+                  blocked := non_neg_integer(),     % times that a submitter was told to wait
+                  blocked_ms := non_neg_integer(),  % and how long those waited who were woken
+                  deflate_in := non_neg_integer(),  % bytes before compression
+                  deflate_out := non_neg_integer(), % and after it
                   socket_keepalive := {non_neg_integer(), non_neg_integer(), non_neg_integer()},
                   tls := undefined | #{version := 'tlsv1.2' | 'tlsv1.3',
                                        cipher := binary(), % as IANA calls it
@@ -198,6 +221,21 @@ call(Port, Id, Timeout, Tag, Request) ->
 cast(Port, Id, Timeout, Tag, Request) ->
     submit(Port, ?CAST, Id, Timeout, Tag, Request).
 
+%% Likewise, of ordered casts; one after the other on the other side.
+-spec ordered(port(), non_neg_integer(), timeout(), binary(), [binary()]) -> submitted().
+ordered(Port, Id, Timeout, Tag, Request) ->
+    submit(Port, ?ORDERED, Id, Timeout, Tag, Request).
+
+%% Likewise, of messages to registered processes, in order among themselves.
+-spec broadcast(port(), non_neg_integer(), timeout(), binary(), [binary()]) -> submitted().
+broadcast(Port, Id, Timeout, Tag, Message) ->
+    submit(Port, ?BROADCAST, Id, Timeout, Tag, Message).
+
+%% A broadcast that is answered as a call is.
+-spec ask(port(), pos_integer(), timeout(), binary(), [binary()]) -> submitted().
+ask(Port, Id, Timeout, Tag, Message) ->
+    submit(Port, ?ASK, Id, Timeout, Tag, Message).
+
 %% Submits the reply to a request. One that is too big is replaced by a notice to the caller.
 -spec reply(port(), pos_integer(), binary(), [binary()]) -> ok | busy | down.
 reply(Port, Id, Tag, Reply) ->
@@ -225,6 +263,18 @@ credit(Port) ->
     _ = control(Port, ?CREDIT, []),
     ok.
 
+%% So many workers of {Id, Body} have ended.
+-spec ended(port(), pos_integer()) -> ok.
+ended(Port, Workers) ->
+    _ = control(Port, ?ENDED, <<Workers:32>>),
+    ok.
+
+%% So many ordered messages, of so many bytes, are begun with, so the peer may send others.
+-spec taken(port(), pos_integer(), non_neg_integer()) -> ok.
+taken(Port, Messages, Bytes) ->
+    _ = control(Port, ?TAKEN, <<Messages:32, Bytes:64>>),
+    ok.
+
 %% Begins a graceful close; {Port, down, normal} follows when all calls are done, or
 %% {Port, down, close_timeout} after Linger. only_idle: `busy', and no close, if there are any.
 -spec goodbye(port(), timeout(), always | only_idle) -> ok | busy | closing | down.
@@ -249,6 +299,18 @@ info(Port) ->
         error:badarg -> undefined
     end.
 
+%% The same of all connections of this node, in any state. Looking through the VM's ports needs no
+%% list of connections to be kept, which could go wrong.
+-spec infos() -> [info()].
+infos() ->
+    [Info || Port <- erlang:ports(),
+             is_ours(erlang:port_info(Port, name)),
+             (#{} = Info) <- [info(Port)]].
+
+%% Those that a listener has made have a name without the version.
+is_ours({name, Name}) -> lists:prefix(?DRIVER, Name);
+is_ours(undefined) -> false.
+
 %% The address of an accepted connection.
 -spec address(binary()) -> {inet:ip_address(), inet:port_number()}.
 address(<<4, Port:16, A, B, C, D>>) ->
@@ -264,7 +326,7 @@ submit(Port, Command, Id, Timeout, Tag, Message) ->
         Size when Size =< ?COPY_MAX ->
             submitted(control(Port, Command, [Head, Tag | Message]));
         Size ->
-            case submitted(control(Port, ?ADMIT, [Head, Tag, <<Size:64>>])) of
+            case submitted(control(Port, ?ADMIT, [Head, Tag, <<Size:64, Command>>])) of
                 ok -> command(Port, [<<Command>>, Head, Tag | pack(Message)]);
                 Refused -> Refused
             end
@@ -320,13 +382,15 @@ address_bytes({Parts, Port}) when tuple_size(Parts) =:= 8 ->
 encode(#{socket_keepalive := {Idle, Interval, Count}} = C) ->
     #{authentication_timeout := Authentication, send_timeout := Send,
       keepalive_interval := Keepalive, idle_timeout := Inactive,
-      output_limit := OutputLimit, max_message_size := MaxMessage,
-      name := Name, cookie := Cookie} = C,
+      output_limit := OutputLimit, max_message_size := MaxMessage, max_running := MaxRunning,
+      tell_cancels := TellCancels, compress := Compress, compress_context := Context,
+      compression_threshold := Threshold, name := Name, cookie := Cookie} = C,
     Target = maps:get(target, C, <<>>),
     Tls = maps:get(tls, C, 0),
     ServerName = maps:get(server_name, C, <<>>),
     [<<(ms(Authentication)):32, (ms(Send)):32, (ms(Keepalive)):32, (ms(Inactive)):32,
-       OutputLimit:64, MaxMessage:64, Idle:32, Interval:32, Count:32>>,
+       OutputLimit:64, MaxMessage:64, (limit(MaxRunning)):32, (bit(TellCancels)), Compress,
+       (bit(Context)), Threshold:32, Idle:32, Interval:32, Count:32>>,
      string(Name), string(Target), string(Cookie), <<Tls:64>>, string(ServerName)].
 
 encode_tls(#{role := Role, node := Node, versions := {Min, Max}, depth := Depth} = Tls) ->
@@ -334,6 +398,9 @@ encode_tls(#{role := Role, node := Node, versions := {Min, Max}, depth := Depth}
     Blobs = [blob(maps:get(Key, Tls)) || Key <- [certfile, keyfile, password, cacertfile, dhfile,
                                                  crlfile, ciphers]],
     [bit(Role =:= server), Flags, Depth, Min, Max, string(Node), Blobs].
+
+limit(infinity) -> 0;
+limit(Limit) -> Limit.
 
 bit(true) -> 1;
 bit(false) -> 0.
@@ -345,8 +412,10 @@ string(Bytes) ->
     [<<(byte_size(Bytes)):16>>, Bytes].
 
 decode_info(<<State, Server, Calls:64, Served:64, Waiting:64, Output:64, BytesIn:64, BytesOut:64,
-              FramesIn:64, FramesOut:64, Late:64, Idle:32, Interval:32, Count:32, Tls/binary>>) ->
-    #{state => element(State + 1, {connecting, accepted, securing, open, down}),
+              FramesIn:64, FramesOut:64, Late:64, Held:64, TooLate:64, CancelsIn:64,
+              CancelsOut:64, Aborted:64, Blocked:64, BlockedMs:64, DeflateIn:64, DeflateOut:64,
+              Idle:32, Interval:32, Count:32, Tls/binary>>) ->
+    #{state => element(State + 1, {connecting, accepted, securing, open, closing, down}),
       role => case Server of 0 -> client; 1 -> server end,
       calls => Calls,
       served => Served,
@@ -357,6 +426,15 @@ decode_info(<<State, Server, Calls:64, Served:64, Waiting:64, Output:64, BytesIn
       frames_in => FramesIn,
       frames_out => FramesOut,
       late => Late,
+      held => Held,
+      too_late => TooLate,
+      cancels_in => CancelsIn,
+      cancels_out => CancelsOut,
+      aborted => Aborted,
+      blocked => Blocked,
+      blocked_ms => BlockedMs,
+      deflate_in => DeflateIn,
+      deflate_out => DeflateOut,
       socket_keepalive => {Idle, Interval, Count},
       tls => decode_tls(Tls)}.
 

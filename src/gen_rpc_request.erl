@@ -3,7 +3,8 @@
 %% wait. Every wait has the caller's time limit, and leaves no message behind.
 -module(gen_rpc_request).
 
--export([call/6, cast/5]).
+-export([call/6, cast/5, ordered_cast/5]).
+-export([connection/1, broadcast_at_once/2, broadcast/4, ask/4]).
 
 %% Connections tried for one request. Another one is only needed when the first closes at that very
 %% moment, and nothing has been sent then.
@@ -19,6 +20,8 @@
 %% as submitting a small message. Whatever waits fixes it first, except for the last wait of all.
 -type time() :: {in, timeout()} | integer() | infinity. % ms; fixed: monotonic
 
+-type connection() :: {ok, port()} | none.
+
 -spec call(gen_rpc:dest(), module(), atom(), [term()], timeout(), timeout()) ->
           term() | {badrpc, term()} | {badtcp, term()}.
 call(Dest, M, F, A, RecvTimeout, SendTimeout) ->
@@ -30,25 +33,33 @@ call(Dest, M, F, A, RecvTimeout, SendTimeout) ->
             end;
         false ->
             Request = gen_rpc_codec:encode(M, F, A),
-            call_on(connection(Dest), Dest, Request, {in, RecvTimeout}, {in, SendTimeout}, ?ATTEMPTS)
+            call_on(connection(Dest), call, Dest, Request, {in, RecvTimeout}, {in, SendTimeout},
+                    ?ATTEMPTS)
     end.
 
-call_on({ok, Port}, Dest, Request, Until, SendUntil, Attempts) ->
-    case submit_call(Port, Request, Until, SendUntil) of
+%% A broadcast that is answered: whether its name is registered there.
+-spec ask(connection(), gen_rpc:dest(), [binary()], timeout()) ->
+          boolean() | {badrpc, term()} | {badtcp, term()}.
+ask(Connection, Dest, Body, Timeout) ->
+    call_on(Connection, ask, Dest, Body, {in, Timeout}, infinity, ?ATTEMPTS).
+
+call_on({ok, Port}, Kind, Dest, Request, Until, SendUntil, Attempts) ->
+    case submit_call(Kind, Port, Request, Until, SendUntil, first) of
         Reply when is_binary(Reply) ->
             result(Reply);
         again ->
-            call_on(none, Dest, Request, Until, SendUntil, Attempts);
+            call_on(none, Kind, Dest, Request, Until, SendUntil, Attempts);
         {unsent, _} -> {badrpc, nodedown};
         {lost, Reason} -> {badtcp, Reason};
         {too_big, Size, Limit} -> {badrpc, {message_too_big, Size, Limit}};
         send_timeout -> {badtcp, send_timeout};
         timeout -> {badrpc, timeout}
     end;
-call_on(none, Dest, Request, Until0, SendUntil, Attempts) ->
+call_on(none, Kind, Dest, Request, Until0, SendUntil, Attempts) ->
     Until = fixed(Until0),
-    call_on(connect(Dest, Until, Attempts), Dest, Request, Until, fixed(SendUntil), Attempts - 1);
-call_on(Error, _Dest, _Request, _Until, _SendUntil, _Attempts) ->
+    call_on(connect(Dest, Until, Attempts), Kind, Dest, Request, Until, fixed(SendUntil),
+            Attempts - 1);
+call_on(Error, _Kind, _Dest, _Request, _Until, _SendUntil, _Attempts) ->
     Error.
 
 result(Reply) ->
@@ -57,35 +68,114 @@ result(Reply) ->
         Outcome -> gen_rpc_result:to_rpc(Outcome)
     end.
 
+%% Raises `overload' if the connection is busy and the policy says so.
 -spec cast(gen_rpc:dest(), module(), atom(), [term()], timeout()) -> true.
 cast(Dest, M, F, A, SendTimeout) ->
     case gen_rpc_dest:node(Dest) =:= node() of
         true ->
-            ok = gen_rpc_worker:local_cast(M, F, A);
+            ok = gen_rpc_worker:local_cast(M, F, A),
+            true;
         false ->
             Request = gen_rpc_codec:encode(M, F, A),
-            cast_on(connection(Dest), Dest, Request, {in, SendTimeout}, ?ATTEMPTS)
-    end,
-    true.
+            was_cast(cast_on(connection(Dest), cast, Dest, Request, {in, SendTimeout}, ?ATTEMPTS))
+    end.
 
-cast_on({ok, Port}, Dest, Request, Until, Attempts) ->
-    case submit_cast(Port, Request, Until) of
+%% Likewise.
+-spec ordered_cast(gen_rpc:dest(), module(), atom(), [term()], timeout()) -> true.
+ordered_cast(Dest, M, F, A, SendTimeout) ->
+    case gen_rpc_dest:node(Dest) =:= node() of
+        true ->
+            was_cast(cast_locally(Dest, {M, F, A}, {in, SendTimeout}, first));
+        false ->
+            Request = gen_rpc_codec:encode(M, F, A),
+            was_cast(cast_on(connection(Dest), ordered, Dest, Request, {in, SendTimeout},
+                             ?ATTEMPTS))
+    end.
+
+was_cast(ok) -> true;
+was_cast(refused) -> error(overload).
+
+%% Only if that makes nobody wait. `later': it would; broadcast/4 goes on from there.
+-spec broadcast_at_once(gen_rpc:dest(), [binary()]) -> ok | refused | {later, connection()}.
+broadcast_at_once(Dest, Body) ->
+    Connection = connection(Dest),
+    case at_once(Connection, Body) of
         ok -> ok;
-        again -> cast_on(none, Dest, Request, Until, Attempts);
-        Reason -> dropped(Dest, Reason)
-    end;
-cast_on(none, Dest, Request, Until0, Attempts) ->
-    Until = fixed(Until0),
-    cast_on(connect(Dest, Until, Attempts), Dest, Request, Until, Attempts - 1);
-cast_on({_badrpc_or_badtcp, Reason}, Dest, _Request, _Until, _Attempts) ->
-    dropped(Dest, Reason).
+        block -> {later, Connection};
+        again -> {later, none};
+        Reason -> not_cast(broadcast, Dest, Reason)
+    end.
 
-dropped(Dest, Reason) ->
-    gen_rpc_log:warning(#{what => "cast dropped", node => gen_rpc_dest:node(Dest),
+at_once({ok, Port}, Body) -> submit_cast_at_once(broadcast, Port, Body, infinity);
+at_once(none, _Body) -> again.
+
+-spec broadcast(connection(), gen_rpc:dest(), [binary()], timeout()) -> ok | refused.
+broadcast(Connection, Dest, Body, SendTimeout) ->
+    cast_on(Connection, broadcast, Dest, Body, {in, SendTimeout}, ?ATTEMPTS).
+
+cast_on({ok, Port}, Kind, Dest, Request, Until, Attempts) ->
+    case submit_cast(Kind, Port, Request, Until) of
+        ok -> ok;
+        again -> cast_on(none, Kind, Dest, Request, Until, Attempts);
+        Reason -> not_cast(Kind, Dest, Reason)
+    end;
+cast_on(none, Kind, Dest, Request, Until0, Attempts) ->
+    Until = fixed(Until0),
+    cast_on(connect(Dest, Until, Attempts), Kind, Dest, Request, Until, Attempts - 1);
+cast_on({_badrpc_or_badtcp, Reason}, Kind, Dest, _Request, _Until, _Attempts) ->
+    not_cast(Kind, Dest, Reason).
+
+%% To the own node, with the same policy and the same time limit.
+cast_locally(Dest, Request, Until0, Turn) ->
+    case gen_rpc_local:ordered_cast(Dest, Request) of
+        ok ->
+            ok;
+        busy ->
+            case overload_policy() of
+                block ->
+                    Until = fixed(Until0),
+                    Since = now_ms(),
+                    Room = gen_rpc_local:await_room(Dest, left(Until)),
+                    ok = gen_rpc_counters:blocked(casts, Turn, Since),
+                    case Room of
+                        timeout -> not_cast(ordered, Dest, send_timeout);
+                        _ -> cast_locally(Dest, Request, Until, again)
+                    end;
+                Refused ->
+                    not_cast(ordered, Dest, Refused)
+            end;
+        down ->
+            _ = connection(Dest),
+            not_cast(ordered, Dest, restarting)
+    end.
+
+not_cast(_Kind, _Dest, error) ->
+    ok = gen_rpc_counters:add(casts_refused, 1),
+    refused;
+not_cast(Kind, Dest, drop) ->
+    dropped(Kind, Dest, overload, casts_dropped);
+not_cast(Kind, Dest, send_timeout) ->
+    dropped(Kind, Dest, send_timeout, casts_dropped);
+not_cast(Kind, Dest, Reason) ->
+    dropped(Kind, Dest, Reason, casts_failed).
+
+dropped(Kind, Dest, Reason, Counter) ->
+    ok = gen_rpc_counters:add(Counter, 1),
+    gen_rpc_log:warning(#{what => name(Kind) ++ " dropped", node => gen_rpc_dest:node(Dest),
                           reason => Reason}).
+
+name(cast) -> "cast";
+name(ordered) -> "ordered cast";
+name(broadcast) -> "broadcast".
+
+-spec overload_policy() -> block | drop | error.
+overload_policy() ->
+    gen_rpc_config:get(cast_overload_policy).
 
 %%% Connection
 
+%% Raises if the application does not run.
+-spec connection(gen_rpc:dest()) -> connection().
 connection(Dest) ->
     case gen_rpc_registry:lookup(Dest) of
         {ok, _Port} = Found -> Found;
@@ -116,25 +206,38 @@ connect(Dest, Until, Attempts) ->
 %%% Submission. Reference and receive are in one function, so the compiler lets the receive skip
 %%% what was in the mailbox before.
 
-submit_call(Port, Request, Until0, SendUntil0) ->
+submit(call, Port, Id, Timeout, Tag, Body) -> gen_rpc_port:call(Port, Id, Timeout, Tag, Body);
+submit(cast, Port, Id, Timeout, Tag, Body) -> gen_rpc_port:cast(Port, Id, Timeout, Tag, Body);
+submit(ordered, Port, Id, Timeout, Tag, Body) -> gen_rpc_port:ordered(Port, Id, Timeout, Tag, Body);
+submit(broadcast, Port, Id, Timeout, Tag, Body) ->
+    gen_rpc_port:broadcast(Port, Id, Timeout, Tag, Body);
+submit(ask, Port, Id, Timeout, Tag, Body) -> gen_rpc_port:ask(Port, Id, Timeout, Tag, Body).
+
+submit_call(Kind, Port, Request, Until0, SendUntil0, Turn) ->
     Ref = make_ref(),
     Id = erlang:unique_integer([positive]),
-    case gen_rpc_port:call(Port, Id, left(Until0), term_to_binary(Ref), Request) of
+    case submit(Kind, Port, Id, left(Until0), term_to_binary(Ref), Request) of
         ok ->
             receive
                 {Ref, Answer} -> Answer
             after left(Until0) ->
-                abandon(Port, Id, Ref, timeout)
+                cancelled(abandon(Port, Id, Ref, timeout))
             end;
         busy ->
+            Since = now_ms(),
             Until = fixed(Until0),
             SendUntil = fixed(SendUntil0),
-            receive
-                {Ref, ready} -> submit_call(Port, Request, Until, SendUntil);
-                {Ref, {unsent, _}} -> again
-            after left(earlier(Until, SendUntil)) ->
-                Late = case left(Until) of 0 -> timeout; _ -> send_timeout end,
-                abandon(Port, Id, Ref, Late)
+            Room = receive
+                       {Ref, ready} -> ready;
+                       {Ref, {unsent, _}} -> again
+                   after left(earlier(Until, SendUntil)) ->
+                       Late = case left(Until) of 0 -> timeout; _ -> send_timeout end,
+                       abandon(Port, Id, Ref, Late)
+                   end,
+            ok = gen_rpc_counters:blocked(calls, Turn, Since),
+            case Room of
+                ready -> submit_call(Kind, Port, Request, Until, SendUntil, again);
+                _ -> no_room(Room)
             end;
         {too_big, Limit} ->
             {too_big, iolist_size(Request), Limit};
@@ -142,24 +245,48 @@ submit_call(Port, Request, Until0, SendUntil0) ->
             again
     end.
 
-submit_cast(Port, Request, Until) ->
-    %% Without an id and a tag at first: they only serve to wait.
-    case gen_rpc_port:cast(Port, 0, left(Until), <<>>, Request) of
-        busy -> submit_cast_in_turn(Port, Request, fixed(Until));
+cancelled(timeout) ->
+    ok = gen_rpc_counters:add(calls_cancelled, 1),
+    timeout;
+cancelled(Answer) ->
+    Answer.
+
+no_room(send_timeout) ->
+    ok = gen_rpc_counters:add(calls_send_timeout, 1),
+    send_timeout;
+no_room(Other) ->
+    Other.
+
+submit_cast(Kind, Port, Request, Until) ->
+    case submit_cast_at_once(Kind, Port, Request, left(Until)) of
+        block -> submit_cast_in_turn(Kind, Port, Request, fixed(Until), first);
+        Result -> Result
+    end.
+
+%% Without an id and a tag: they only serve to wait. If it is busy, what the policy says.
+submit_cast_at_once(Kind, Port, Request, Timeout) ->
+    case submit(Kind, Port, 0, Timeout, <<>>, Request) of
+        busy -> overload_policy();
         Result -> submitted_cast(Result, Request)
     end.
 
-submit_cast_in_turn(Port, Request, Until) ->
+submit_cast_in_turn(Kind, Port, Request, Until, Turn) ->
     Ref = make_ref(),
     Id = erlang:unique_integer([positive]),
-    case gen_rpc_port:cast(Port, Id, left(Until), term_to_binary(Ref), Request) of
+    case submit(Kind, Port, Id, left(Until), term_to_binary(Ref), Request) of
         busy ->
-            receive
-                {Ref, ready} -> submit_cast_in_turn(Port, Request, Until);
-                {Ref, {unsent, _}} -> again
-            after left(Until) ->
-                _ = abandon(Port, Id, Ref, send_timeout),
-                send_timeout
+            Since = now_ms(),
+            Room = receive
+                       {Ref, ready} -> ready;
+                       {Ref, {unsent, _}} -> again
+                   after left(Until) ->
+                       _ = abandon(Port, Id, Ref, send_timeout),
+                       send_timeout
+                   end,
+            ok = gen_rpc_counters:blocked(casts, Turn, Since),
+            case Room of
+                ready -> submit_cast_in_turn(Kind, Port, Request, Until, again);
+                _ -> Room
             end;
         Result ->
             submitted_cast(Result, Request)
@@ -186,13 +313,15 @@ abandon(Port, Id, Ref, Late) ->
 
 -spec fixed(time()) -> integer() | infinity.
 fixed({in, infinity}) -> infinity;
-fixed({in, Timeout}) -> erlang:monotonic_time(millisecond) + Timeout;
+fixed({in, Timeout}) -> now_ms() + Timeout;
 fixed(Until) -> Until.
 
 -spec left(time()) -> timeout().
 left({in, Timeout}) -> Timeout;
 left(infinity) -> infinity;
-left(Until) -> max(0, Until - erlang:monotonic_time(millisecond)).
+left(Until) -> max(0, Until - now_ms()).
+
+now_ms() -> erlang:monotonic_time(millisecond).
 
 %% In Erlang's term order an atom is greater than any number.
 earlier(A, B) -> min(A, B).

@@ -21,7 +21,7 @@ init([]) ->
                supervisor(gen_rpc_acceptor_sup)] ++
               [listener(tcp) || gen_rpc_config:get(tcp_server_port) =/= false] ++
               [listener(ssl) || gen_rpc_config:get(ssl_server_port) =/= false] ++
-              [worker(gen_rpc_dispatcher)]}}.
+              [worker(gen_rpc_local), worker(gen_rpc_dispatcher)]}}.
 
 listener(Driver) ->
     #{id => {gen_rpc_listener, Driver}, start => {gen_rpc_listener, start_link, [Driver]},

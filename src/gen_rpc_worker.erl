@@ -2,9 +2,9 @@
 %% Worker: the process of one request. It decodes, runs, and hands the reply to the port itself.
 -module(gen_rpc_worker).
 
--export([call/3, cast/1, report_exit/3]).
+-export([call/3, cast/1, reply/3, report_exit/3, kill/1]).
 -export([local_call/4, local_cast/3]).
--export([run_local/4]).
+-export([run_local/4, run_cast/3]).
 
 %% Serves a call that came over a connection.
 -spec call(port(), pos_integer(), binary()) -> no_return().
@@ -42,8 +42,18 @@ local_call(M, F, A, Timeout) ->
         {'DOWN', Monitor, process, Pid, Reason} -> {signal, Reason}
     after Timeout ->
         true = demonitor(Monitor, [flush]),
+        ok = case gen_rpc_config:get(kill_on_cancel) of
+                 true -> kill(Pid);
+                 false -> ok
+             end,
         timeout
     end.
+
+%% Kills the worker of a call that nobody waits for any more.
+-spec kill(pid()) -> ok.
+kill(Worker) ->
+    true = exit(Worker, kill),
+    gen_rpc_counters:add(workers_killed, 1).
 
 %% The process of a local call: its exit reason is the result, so that one message is enough.
 -spec run_local(reference(), module(), atom(), [term()]) -> no_return().
@@ -52,7 +62,7 @@ run_local(Result, M, F, A) ->
 
 -spec local_cast(module(), atom(), [term()]) -> ok.
 local_cast(M, F, A) ->
-    _ = spawn(fun() -> run_cast(M, F, A) end),
+    _ = spawn(?MODULE, run_cast, [M, F, A]),
     ok.
 
 %% Not a tail call: this frame is where the stack that the caller sees is cut.
@@ -93,6 +103,8 @@ arity(A) ->
         error:badarg -> improper
     end.
 
+%% Submits a reply; waits for room if there is none.
+-spec reply(port(), pos_integer(), [binary()]) -> ok.
 reply(Port, Id, Reply) ->
     %% Without a tag: what makes waiting possible costs a third of submitting.
     case gen_rpc_port:reply(Port, Id, <<>>, Reply) of
@@ -114,6 +126,7 @@ reply_in_turn(Port, Id, Reply) ->
     end.
 
 %% A failed cast has nobody to tell, so it is one line in the log.
+-spec run_cast(module(), atom(), [term()]) -> ok.
 run_cast(M, F, A) ->
     case execute(M, F, A) of
         {error, Reason, _} -> failed_cast(M, F, A, error, Reason);

@@ -1,0 +1,78 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Runner: what must be in order of one incoming connection and of one kind: ordered casts, or
+%% broadcasts. Its mailbox is bounded because it tells the driver what it begins with, and the peer
+%% sends no more than a window beyond that. It ends when its acceptor has ended and all is done.
+-module(gen_rpc_ordered).
+
+-behaviour(gen_server).
+
+-export([start_link/2, run/2, finish/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-type kind() :: ordered | broadcast.
+-type message() :: {Id :: non_neg_integer(), Body :: binary()}. % Id 0: nobody waits
+-type state() :: {kind(), port()}.
+-export_type([kind/0]).
+
+%% For its acceptor. Should the runner be killed, the acceptor hears of it: nobody could tell any
+%% more what of the window is free.
+-spec start_link(kind(), port()) -> pid().
+start_link(Kind, Port) ->
+    {ok, Runner} = gen_server:start_link(?MODULE, {Kind, Port}, []),
+    Runner.
+
+-spec run(pid(), [message()]) -> ok.
+run(Runner, Messages) ->
+    gen_server:cast(Runner, {run, Messages}).
+
+%% There will be no more.
+-spec finish(pid()) -> ok.
+finish(Runner) ->
+    gen_server:cast(Runner, finish).
+
+-spec init(state()) -> {ok, state()}.
+init(State) ->
+    {ok, State}.
+
+-spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
+handle_call(_Request, _From, State) ->
+    gen_rpc_log:stray(call),
+    {reply, {error, unknown_call}, State}.
+
+-spec handle_cast(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
+handle_cast({run, Casts}, {ordered, Port} = State) ->
+    lists:foreach(fun({_Id, Body}) -> run_cast(Port, Body) end, Casts),
+    {noreply, State};
+handle_cast({run, Broadcasts}, {broadcast, Port} = State) ->
+    ok = gen_rpc_port:taken(Port, length(Broadcasts),
+                            lists:sum([byte_size(Body) || {_Id, Body} <- Broadcasts])),
+    lists:foreach(fun({Id, Body}) -> deliver(Port, Id, Body) end, Broadcasts),
+    {noreply, State};
+handle_cast(finish, State) ->
+    {stop, normal, State};
+handle_cast(_Request, State) ->
+    gen_rpc_log:stray(cast),
+    {noreply, State}.
+
+-spec handle_info(term(), state()) -> {noreply, state()}.
+handle_info(_Message, State) ->
+    gen_rpc_log:stray(message),
+    {noreply, State}.
+
+%% In a process of its own, so that however it ends, and whatever it does to its process, the next
+%% one is not affected.
+run_cast(Port, Body) ->
+    ok = gen_rpc_port:taken(Port, 1, byte_size(Body)),
+    {Pid, Monitor} = spawn_monitor(gen_rpc_worker, cast, [Body]),
+    receive {'DOWN', Monitor, process, Pid, _Reason} -> ok end.
+
+deliver(Port, Id, Body) ->
+    case gen_rpc_codec:decode_broadcast(Body) of
+        {Name, Message} -> answer(Port, Id, {return, gen_rpc_broadcast:deliver(Name, Message)});
+        invalid when Id =:= 0 -> gen_rpc_log:warning(#{what => "invalid broadcast ignored"});
+        invalid -> answer(Port, Id, {refused, invalid_request})
+    end.
+
+%% It may have to wait for room: then those who don't read their answers get no more to ask.
+answer(_Port, 0, _Outcome) -> ok;
+answer(Port, Id, Outcome) -> gen_rpc_worker:reply(Port, Id, gen_rpc_result:encode(Outcome)).

@@ -10,6 +10,7 @@
 -type options() :: #{rounds := pos_integer(),
                      ms := pos_integer(),
                      connections := pos_integer(),
+                     wait := pos_integer(), % SendTimeout of casts to a stopped node, ms
                      only := string(),   % a regular expression for names of rows
                      suite := string()}. % TLS
 
@@ -44,9 +45,13 @@ run(Directory, Options) ->
     end.
 
 rows(#{only := Only} = Options) ->
-    Items = [Item || {Name, _, _, _} = Item <- gen_rpc_bench_suite:all(),
-                     re:run(Name, Only, [{capture, none}]) =:= match],
-    rows(Items, Options).
+    Wanted = [Item || {Name, _, _, _} = Item <- gen_rpc_bench_suite:all(),
+                      re:run(Name, Only, [{capture, none}]) =:= match],
+    {Items, Others} = lists:partition(fun gen_rpc_bench_rows:possible/1, Wanted),
+    Rows = rows(Items, Options),
+    io:put_chars([["skipped, this gen_rpc can't do it: ", Name, $\n]
+                  || {Name, _, _, _} <- Others]),
+    Rows.
 
 %% Items in a row that want the same pair of nodes share one.
 rows([], _Options) ->
@@ -55,15 +60,16 @@ rows([{_, How, _, _} | _] = Items, #{suite := Suite} = Options) ->
     {Same, Others} = lists:splitwith(fun({_, OfItem, _, _}) -> OfItem =:= How end, Items),
     Rows = gen_rpc_bench_node:with_pair(
              How, Suite,
-             fun(#{client := Client, server := #{node := Server}, tls := Tls}) ->
+             fun(#{client := Client, servers := Servers, tls := Tls}) ->
                      Call = fun(M, F, A) -> gen_rpc_bench_node:call(Client, M, F, A) end,
-                     measure(Same, Options#{call => Call, server => Server, tls => Tls})
+                     Nodes = [Node || #{node := Node} <- Servers],
+                     measure(Same, Options#{call => Call, servers => Nodes, tls => Tls})
              end),
     Rows ++ rows(Others, Options).
 
 measure(Items, Context) ->
     lists:append([begin
-                      Rows = gen_rpc_bench_suite:rows(Item, Context),
+                      Rows = gen_rpc_bench_rows:rows(Item, Context),
                       io:put_chars([gen_rpc_bench_report:line(Row) || Row <- Rows]),
                       Rows
                   end || Item <- Items]).
@@ -78,11 +84,11 @@ title(#{cpu := Cpu, cores := Cores, otp := Otp, erts := Erts, kernel := Kernel},
 
 -spec defaults() -> options().
 defaults() ->
-    #{rounds => 5, ms => 1000, connections => 1000, only => "",
+    #{rounds => 5, ms => 400, connections => 1000, wait => 4, only => "",
       suite => "ECDHE-ECDSA-AES128-GCM-SHA256"}.
 
 options(["--quick" | Rest], Options) ->
-    options(Rest, Options#{rounds := 3, ms := 200, connections := 200});
+    options(Rest, Options#{rounds := 3, ms := 200, connections := 200, wait := 1});
 options(["--only", Pattern | Rest], Options) ->
     case re:compile(Pattern) of
         {ok, _} -> options(Rest, Options#{only := Pattern});

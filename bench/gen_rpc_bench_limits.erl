@@ -24,8 +24,8 @@ frames(Ms) ->
 -spec terms(Callers :: pos_integer(), Ms :: pos_integer()) -> #{rate := float()}.
 terms(Callers, Ms) ->
     Payload = payload(),
-    {Seconds, Samples} = gen_rpc_bench_load:closed_loop(Callers, Ms, fun() -> call(Payload) end,
-                                                        Payload),
+    Calls = lists:duplicate(Callers, fun() -> call(Payload) end),
+    {Seconds, Samples} = gen_rpc_bench_loop:closed(Calls, Ms, Payload),
     #{rate => length(Samples) / Seconds}.
 
 %% MB a second of mbedTLS on one core, the slower of writing and reading since the two ends of a

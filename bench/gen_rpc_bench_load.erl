@@ -3,17 +3,18 @@
 %% is an error, whatever the speed.
 -module(gen_rpc_bench_load).
 
--export([run/4, closed_loop/4]).
+-export([run/4, calls/4, bulk/3, echo/3, with_cpu/2]).
 
--type via() :: gen_rpc | erpc | ssl. % casts: not over ssl
+-type via() :: gen_rpc | erpc | ssl. % casts, results and several destinations: not over ssl
 -type workload() :: {calls, Callers :: pos_integer()}
                   | {casts, Senders :: pos_integer()}
-                  | {bulk, Callers :: pos_integer(), Bytes :: pos_integer()}.
+                  | bulk().
+-type bulk() :: {bulk | results, Callers :: pos_integer(), Bytes :: pos_integer()}. % as arguments
 -type figures() :: #{rate := float(), % calls or casts a second; bulk: MB a second
                      p50 => float(),  % us
                      p99 => float(),  % us
-                     cpu => float()}. % us of both nodes for one call; bulk: for a MB
--export_type([via/0, workload/0, figures/0]).
+                     cpu => float()}. % us of all nodes for one call or cast; bulk: for a MB
+-export_type([via/0, workload/0, bulk/0, figures/0]).
 
 -define(TIMEOUT, 15000).
 -define(PAYLOAD, 64).
@@ -25,67 +26,71 @@
 %% Keeps a node under load for so many milliseconds.
 -spec run(via(), node(), workload(), pos_integer()) -> figures().
 run(Via, Server, {calls, Callers}, Ms) ->
-    Payload = rand:bytes(?PAYLOAD),
-    Echo = fun() -> call(Via, Server, echo, [Payload]) end,
-    {Cpu, {Seconds, Samples}} =
-        with_cpu(Server, fun() -> closed_loop(Callers, Ms, Echo, Payload) end),
-    Count = length(Samples),
-    Sorted = lists:sort(Samples),
-    #{rate => Count / Seconds,
-      p50 => microseconds(lists:nth((Count + 1) div 2, Sorted)),
-      p99 => microseconds(lists:nth(max(1, Count * 99 div 100), Sorted)),
-      cpu => Cpu / Count};
-run(Via, Server, {bulk, Callers, Bytes}, Ms) ->
-    Payload = binary:copy(rand:bytes(1000), Bytes div 1000),
-    Size = fun() -> call(Via, Server, size, [Payload]) end,
-    {Cpu, {Seconds, Samples}} =
-        with_cpu(Server, fun() -> closed_loop(Callers, Ms, Size, Bytes) end),
-    MB = length(Samples) * Bytes / 1.0e6,
-    #{rate => MB / Seconds, cpu => Cpu / MB};
+    calls(Via, [Server], Callers, Ms);
 run(Via, Server, {casts, Senders}, Ms) ->
     ok = erpc:call(Server, ?TARGET, reset, []),
-    Begin = erlang:monotonic_time(),
-    {_, Samples} = closed_loop(Senders, Ms, fun() -> casts(Via, Server, ?CAST_BURST) end, ok),
-    Sent = length(Samples) * ?CAST_BURST,
-    case erpc:call(Server, ?TARGET, await, [Sent, ?TIMEOUT]) of
-        ok -> #{rate => Sent / seconds(erlang:monotonic_time() - Begin)};
-        Arrived -> error({casts, #{via => Via, sent => Sent, arrived => Arrived}})
+    Bursts = lists:duplicate(Senders, fun() -> casts(Via, Server, ?CAST_BURST) end),
+    Send = fun() ->
+                   Begin = erlang:monotonic_time(),
+                   {_, Samples} = gen_rpc_bench_loop:closed(Bursts, Ms, ok),
+                   Sent = length(Samples) * ?CAST_BURST,
+                   Arrived = erpc:call(Server, ?TARGET, await, [Sent, ?TIMEOUT]),
+                   {Sent, Arrived, gen_rpc_bench_loop:seconds(erlang:monotonic_time() - Begin)}
+           end,
+    case with_cpu([Server], Send) of
+        {Cpu, {Sent, ok, Seconds}} ->
+            #{rate => Sent / Seconds, cpu => Cpu / Sent};
+        {_, {Sent, Arrived, _}} ->
+            error({casts, #{via => Via, sent => Sent, arrived => Arrived}})
+    end;
+run(Via, Server, Bulk, Ms) ->
+    (bulk(Via, Server, Bulk))(Ms).
+
+%% 64-byte calls; the callers are spread over the destinations.
+-spec calls(via(), [gen_rpc:dest(), ...], Callers :: pos_integer(), Ms :: pos_integer()) ->
+          figures().
+calls(Via, Dests, Callers, Ms) ->
+    Payload = payload(),
+    Echoes = [echo(Via, lists:nth(1 + N rem length(Dests), Dests), Payload)
+              || N <- lists:seq(1, Callers)],
+    Servers = lists:usort([case Dest of {Node, _Key} -> Node; Node -> Node end || Dest <- Dests]),
+    {Cpu, {Seconds, Samples}} =
+        with_cpu(Servers, fun() -> gen_rpc_bench_loop:closed(Echoes, Ms, Payload) end),
+    Count = length(Samples),
+    #{rate => Count / Seconds,
+      p50 => gen_rpc_bench_loop:microseconds(50, Samples),
+      p99 => gen_rpc_bench_loop:microseconds(99, Samples),
+      cpu => Cpu / Count}.
+
+%% Makes what is to be sent; the function keeps the node under load for so many milliseconds.
+-spec bulk(via(), node(), bulk()) -> fun((Ms :: pos_integer()) -> figures()).
+bulk(Via, Server, {Kind, Callers, Bytes}) ->
+    Call = bulk_call(Via, Server, Kind, Bytes),
+    fun(Ms) ->
+            Loops = lists:duplicate(Callers, Call),
+            {Cpu, {Seconds, Samples}} =
+                with_cpu([Server], fun() -> gen_rpc_bench_loop:closed(Loops, Ms, Bytes) end),
+            MB = length(Samples) * Bytes / 1.0e6,
+            #{rate => MB / Seconds, cpu => Cpu / MB}
     end.
 
-%% Processes that call a function again and again, each as soon as it has returned what it should.
-%% Every process keeps the times of its own calls, so measuring costs the same whatever is measured.
--spec closed_loop(pos_integer(), pos_integer(), fun(() -> T), T) ->
-          {Seconds :: float(), NativeTimes :: [non_neg_integer()]}.
-closed_loop(Processes, Ms, Function, Expected) ->
-    Loops = [spawn_monitor(fun() ->
-                                   receive {go, Begin, End} ->
-                                           loop(Function, Expected, Begin, End, [])
-                                   end
-                           end) || _ <- lists:seq(1, Processes)],
-    Begin = erlang:monotonic_time(),
-    End = Begin + erlang:convert_time_unit(Ms, millisecond, native),
-    lists:foreach(fun({Pid, _}) -> Pid ! {go, Begin, End} end, Loops),
-    {Ends, Samples} = lists:unzip([result(Loop) || Loop <- Loops]),
-    {seconds(lists:max(Ends) - Begin), lists:append(Samples)}.
+bulk_call(Via, Server, bulk, Bytes) ->
+    Payload = gen_rpc_bench_target:blob(Bytes),
+    fun() -> call(Via, Server, size, [Payload]) end;
+bulk_call(Via, Server, results, Bytes) ->
+    ok = erpc:call(Server, ?TARGET, keep, [Bytes]),
+    fun() -> byte_size(call(Via, Server, kept, [])) end.
 
-loop(Function, Expected, T0, End, Samples) ->
-    case Function() of
-        Expected -> ok;
-        Other -> exit({wrong_result, short(Other)})
-    end,
-    case erlang:monotonic_time() of
-        T when T < End -> loop(Function, Expected, T, End, [T - T0 | Samples]);
-        T -> exit({done, T, [T - T0 | Samples]})
-    end.
+%% A function that makes one call with this payload, and returns it.
+-spec echo(via(), gen_rpc:dest(), Payload) -> fun(() -> Payload).
+echo(Via, Dest, Payload) ->
+    fun() -> call(Via, Dest, echo, [Payload]) end.
 
-result({Pid, Monitor}) ->
-    receive
-        {'DOWN', Monitor, process, Pid, {done, End, Samples}} -> {End, Samples};
-        {'DOWN', Monitor, process, Pid, Reason} -> error(Reason)
-    end.
+payload() ->
+    rand:bytes(?PAYLOAD).
 
-call(gen_rpc, Server, Function, Args) ->
-    gen_rpc:call(Server, ?TARGET, Function, Args, ?TIMEOUT);
+call(gen_rpc, Dest, Function, Args) ->
+    gen_rpc:call(Dest, ?TARGET, Function, Args, ?TIMEOUT);
 call(erpc, Server, Function, Args) ->
     erpc:call(Server, ?TARGET, Function, Args, ?TIMEOUT);
 call(ssl, _Server, Function, Args) ->
@@ -100,21 +105,14 @@ casts(erpc, Server, N) ->
     ok = erpc:cast(Server, ?TARGET, count, []),
     casts(erpc, Server, N - 1).
 
-%% CPU time of both nodes that a function takes, us.
-with_cpu(Server, Function) ->
-    Nodes = [os:getpid(), erpc:call(Server, os, getpid, [])],
+%% CPU time that a function takes of this node and the others, user and system, us. Schedulers spin
+%% a little before they sleep, and that is in it, whatever is measured.
+-spec with_cpu([node()], fun(() -> Result)) -> {Us :: non_neg_integer(), Result}.
+with_cpu(Servers, Function) ->
+    Nodes = [os:getpid() | [erpc:call(Server, os, getpid, []) || Server <- Servers]],
     Before = cpu(Nodes),
     Result = Function(),
     {cpu(Nodes) - Before, Result}.
 
 cpu(OsPids) ->
     lists:sum([gen_rpc_bench_os:cpu(OsPid) || OsPid <- OsPids]).
-
-microseconds(Native) ->
-    seconds(Native) * 1.0e6.
-
-seconds(Native) ->
-    Native / erlang:convert_time_unit(1, second, native).
-
-short(Term) ->
-    lists:flatten(io_lib:format("~0P", [Term, 20])).

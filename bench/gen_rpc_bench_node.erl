@@ -1,34 +1,48 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% The two nodes of the benchmark: OS processes of their own with default settings, connected by
+%% The nodes of the benchmark: OS processes of their own with default settings, connected by
 %% distribution for erpc. They are controlled over standard input and end with it.
 -module(gen_rpc_bench_node).
 
 -export([with_pair/3, call/4]).
 
 -type t() :: #{peer := pid(), node := node()}.
--type how() :: tcp | ssl | ssl_full. % ssl_full: TLS whose sessions are not resumed
--type pair() :: #{client := t(), server := t(), tls := gen_rpc_bench_tls:t() | none}.
+-type how() :: tcp
+             | {tcp, Servers :: pos_integer()}
+             | ssl
+             | ssl_full. % TLS whose sessions are not resumed
+-type pair() :: #{client := t(),
+                  server := t(),      % the first one
+                  servers := [t(), ...],
+                  tls := gen_rpc_bench_tls:t() | none}.
 -export_type([t/0, how/0, pair/0]).
 
 %% Longer than any one measurement.
 -define(CALL_TIMEOUT, 120000).
 
-%% Runs a function with a client and the server that it knows, and stops them, whatever happens.
+%% Runs a function with a client and the servers that it knows, and stops them, whatever happens.
 %% With TLS they know each other by OTP's ssl, too.
 -spec with_pair(how(), Suite :: string(), fun((pair()) -> T)) -> T.
+with_pair({tcp, Servers}, Suite, Function) ->
+    with_nodes(tcp, Servers, Suite, Function);
 with_pair(How, Suite, Function) ->
+    with_nodes(How, 1, Suite, Function).
+
+with_nodes(How, Servers, Suite, Function) ->
     Cookie = binary_to_list(binary:encode_hex(rand:bytes(16))),
-    Server = start("server", Cookie),
-    try
-        Client = start("client", Cookie),
-        try
-            with_tls(How, Suite, Function, #{client => Client, server => Server, tls => none})
-        after
-            stop(Client)
-        end
-    after
-        stop(Server)
-    end.
+    with_started(lists:duplicate(Servers, "server") ++ ["client"], Cookie, [],
+                 fun([Client | [Server | _] = Others]) ->
+                         with_tls(How, Suite, Function, #{client => Client, server => Server,
+                                                          servers => Others, tls => none})
+                 end).
+
+%% The one started last comes first.
+with_started([Role | Roles], Cookie, Nodes, Function) ->
+    Node = start(Role, Cookie),
+    try with_started(Roles, Cookie, [Node | Nodes], Function)
+    after stop(Node)
+    end;
+with_started([], _Cookie, Nodes, Function) ->
+    Function(Nodes).
 
 with_tls(tcp, _Suite, Function, Pair) ->
     ok = connect_tcp(Pair),
@@ -53,33 +67,35 @@ start(Role, Cookie) ->
     Paths = [filename:dirname(code:which(M)) || M <- [gen_rpc, ?MODULE]],
     {ok, Peer, Node} = peer:start_link(#{name => Name, host => "127.0.0.1", longnames => true,
                                          connection => standard_io,
-                                         args => ["-setcookie", Cookie,
+                                         args => ["-setcookie", Cookie, "-connect_all", "false",
                                                   "-kernel", "logger_level", "error",
                                                   "-pa" | Paths]}),
     #{peer => Peer, node => Node}.
 
-connect_tcp(#{server := Server} = Pair) ->
-    ok = start_gen_rpc(Server, [{tcp_server_port, 0}]),
-    Port = call(Server, gen_rpc_listener, port_number, []),
-    connect(Pair, {tcp, Port}, []).
+connect_tcp(#{servers := Servers} = Pair) ->
+    Targets = [begin
+                   ok = start_gen_rpc(Server, [{tcp_server_port, 0}]),
+                   {Node, {tcp, call(Server, gen_rpc_listener, port_number, [])}}
+               end || #{node := Node} = Server <- Servers],
+    connect(Pair, Targets, []).
 
-connect_ssl(Resume, #{client := Client, server := Server, tls := Tls} = Pair) ->
-    [ClientOptions, ServerOptions] = [gen_rpc_bench_tls:options(Tls, maps:get(node, Node))
-                                      || Node <- [Client, Server]],
+connect_ssl(Resume, #{client := Client, server := #{node := Node} = Server, tls := Tls} = Pair) ->
+    [ClientOptions, ServerOptions] = [gen_rpc_bench_tls:options(Tls, maps:get(node, Of))
+                                      || Of <- [Client, Server]],
     ok = start_gen_rpc(Server, [{tcp_server_port, false}, {ssl_server_port, 0},
                                 {ssl_server_options, ServerOptions}]),
     Port = call(Server, gen_rpc_listener, port_number, [ssl]),
-    ok = connect(Pair, {ssl, Port},
+    ok = connect(Pair, [{Node, {ssl, Port}}],
                  [{ssl_client_options, [{session_tickets, Resume} | ClientOptions]}]),
     ReferencePort = call(Server, gen_rpc_bench_ssl, listen, [ServerOptions]),
     call(Client, gen_rpc_bench_ssl, prepare, [ReferencePort, Resume, ClientOptions]).
 
-connect(#{client := Client, server := #{node := ServerNode}}, Target, Env) ->
+connect(#{client := Client}, Targets, Env) ->
     ok = start_gen_rpc(Client, [{tcp_server_port, false},
-                                {client_config_per_node, {internal, #{ServerNode => Target}}}
+                                {client_config_per_node, {internal, maps:from_list(Targets)}}
                                | Env]),
-    true = call(Client, net_kernel, connect_node, [ServerNode]),
-    ok.
+    lists:foreach(fun({Node, _}) -> true = call(Client, net_kernel, connect_node, [Node]) end,
+                  Targets).
 
 start_gen_rpc(Node, Env) ->
     ok = call(Node, application, set_env, [[{gen_rpc, Env}]]),

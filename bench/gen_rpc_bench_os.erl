@@ -2,7 +2,7 @@
 %% What Linux knows of processes and of the machine.
 -module(gen_rpc_bench_os).
 
--export([cpu/1, rss/1, machine/0, run/2, runs/3]).
+-export([cpu/1, rss/1, machine/0, run/2, runs/3, while_stopped/2]).
 
 %% USER_HZ, the unit of times in /proc: the same on every Linux that Erlang runs on.
 -define(TICKS, 100).
@@ -44,6 +44,23 @@ runs(Count, Program, Args) ->
     Options = [{args, Args}, exit_status, stderr_to_stdout, binary],
     Ports = [open_port({spawn_executable, Program}, Options) || _ <- lists:seq(1, Count)],
     [output(Port, Program, <<>>) || Port <- Ports].
+
+%% Runs a function while a process is stopped. It goes on afterwards, also when this VM is killed:
+%% the shell sees the end of its input.
+-spec while_stopped(OsPid :: string(), fun(() -> Result)) -> Result.
+while_stopped(OsPid, Function) ->
+    Script = ["trap '' INT TERM HUP; kill -STOP ", OsPid, "; echo stopped; read _; "
+              "kill -CONT ", OsPid, "; echo goes on"],
+    Shell = open_port({spawn_executable, "/bin/sh"},
+                      [{args, ["-c", lists:flatten(Script)]}, {line, 80}, exit_status]),
+    receive {Shell, {data, {eol, "stopped"}}} -> ok end,
+    try
+        Function()
+    after
+        true = port_command(Shell, "\n"),
+        receive {Shell, {data, {eol, "goes on"}}} -> ok end,
+        receive {Shell, {exit_status, 0}} -> ok end
+    end.
 
 output(Port, Program, Output) ->
     receive

@@ -5,7 +5,7 @@
 
 -export([all/3, median/1]).
 
--type side() :: gen_rpc | erpc | ssl | limit.
+-type side() :: gen_rpc | erpc | ssl | limit | plain.
 -type figures() :: #{atom() => number()}.
 -type round() :: #{side() => figures()}.
 -export_type([side/0, round/0]).

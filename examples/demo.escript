@@ -3,21 +3,25 @@
 %% What gen_rpc does, shown on real nodes, each an OS process of its own on the loopback interface.
 %% `make demo` runs it; so does `escript examples/demo.escript` after `rebar3 compile`.
 %% It leaves nothing behind: when this process ends, however it does, the nodes lose their standard
-%% input and stop, and the certificates are removed. The nodes find each other without epmd.
+%% input and end (the one that is stopped for a while goes on for that), and the certificates are
+%% removed. The nodes find each other without epmd.
 -module(gen_rpc_demo).
 -mode(compile).
 
 -export([main/1]).
 %% Run on the nodes.
 -export([echo/1, new_counter/0, count/0, counted/0, keep/1, kept/0, kept_md5/0]).
--export([give_up/2, cast_many/3, wait_for_dead/2, negotiated/1, transfer/2, rate/4, speed/3]).
+-export([give_up/2, cast_many/3, many/6, negotiated/1, transfer/2, rate/4, speed/3]).
+-export([flood/5, gauged/1, sleeping/0]).
+-export([record/1, recorded/2, in_turn/5, sent/2, beside/4]).
 
 -define(COOKIE, "gen_rpc_demo").
 -define(TIME_LIMIT, 120000). % ms; a demo that takes longer hangs
 -define(CALL_LIMIT, 30000).  % ms; of one step
--define(ROUND, 500).         % ms; of one measurement of calls
+-define(ROUND, 400).         % ms; of one measurement of calls
 -define(ROUNDS, 3).
 -define(MB, 1000000).
+-define(WORKERS, 100).       % that gamma has at once
 
 main(_) ->
     _ = spawn(fun() -> timer:sleep(?TIME_LIMIT), fail("it did not end within two minutes") end),
@@ -41,7 +45,8 @@ run() ->
     Setup = {code(), free_port()},
     Beta = start("beta", {127, 0, 0, 2}, ?COOKIE, Setup,
                  [{ssl_server_port, 0}, {ssl_server_options, maps:get(beta, Certs)}]),
-    Gamma = start("gamma", {127, 0, 0, 3}, ?COOKIE, Setup, []),
+    Gamma = start("gamma", {127, 0, 0, 3}, ?COOKIE, Setup,
+                  [{max_concurrent_calls, ?WORKERS}, {kill_on_cancel, true}]),
     Mallory = start("mallory", {127, 0, 0, 4}, "another", Setup, []),
     %% Whoever wants to call nobody over TLS arrives at beta.
     Nobody = #{node => 'nobody@127.0.0.6', tcp => free_port(), ssl => maps:get(ssl, Beta)},
@@ -54,14 +59,17 @@ run() ->
         say("~nErlang/OTP ~s, ~b cores. Each node is an OS process of its own:~n",
             [erlang:system_info(otp_release), erlang:system_info(schedulers_online)]),
         lists:foreach(fun(Node) -> introduce(Node) end, Nodes),
-        calls(Alpha, Beta) ++ casts(Alpha, Beta) ++ failures(Alpha, Gamma, Mallory, Nobody) ++
-            transfers(Alpha, Beta) ++
-            tls(Delta, Beta) ++ casts(Delta, Beta) ++
-            failures_of_tls(Delta, Beta, Mallory, Nobody, Certs) ++ transfers(Delta, Beta) ++
+        calls(Alpha, Beta) ++ casts(Alpha, Beta) ++ stopped(Alpha, Gamma, Beta) ++
+            limits(Alpha, Gamma) ++ order(Alpha, [Beta, Gamma], Nobody) ++
+            failures(Alpha, Gamma, Mallory, Nobody) ++
+            compression(Alpha, Beta) ++ transfers(Alpha, Beta) ++ small_and_large(Alpha, Beta) ++
+            tls(Delta, Beta) ++ casts(Delta, Beta) ++ order(Delta, [Beta], Nobody) ++
+            failures_of_tls(Delta, Beta, Mallory, Nobody, Certs) ++
+            transfers(Delta, Beta) ++ small_and_large(Delta, Beta) ++
             compare(Alpha, Delta, Beta)
     after
         lists:foreach(fun(#{peer := Peer}) -> catch peer:stop(Peer) end, Nodes),
-        remove(Keeper)
+        release(Keeper)
     end.
 
 %%% What is shown
@@ -99,15 +107,83 @@ casts(From, Beta) ->
     [check(io_lib:format("~b casts, ~b senders", [All, Senders]), Counted, All,
            "all counted on beta after ~b ms", [Time div 1000])].
 
+%% Early, because memory that alpha has got before for something else would hide what this takes.
+stopped(Alpha, Gamma, Beta) ->
+    {Casts, Size, Limit, SendTimeout} = {3000, 100000, 500, 2000},
+    title("gamma is stopped (SIGSTOP), alpha casts 300 MB at it, 100 kB each"),
+    [GammaNode, BetaNode] = [Node || #{node := Node} <- [Gamma, Beta]],
+    Flood = fun() ->
+                GammaNode = rpc(Alpha, Gamma, [erlang, node, []]),
+                Keeper = stop(Gamma),
+                Shown = try on(Alpha, flood, [GammaNode, BetaNode, Casts, Size, Limit])
+                        after release(Keeper)
+                        end,
+                {Shown, rpc(Alpha, Gamma, [erlang, node, []])}
+            end,
+    {{Memory, Dropped, {Time1, Limited}, {Time2, Unlimited}, Others}, After} =
+        with(Alpha, [{cast_overload_policy, drop}, {send_timeout, SendTimeout}], Flood),
+    [check("MB of memory alpha takes", Memory, Memory, "~b casts dropped", [Dropped],
+           Memory =< 32 andalso Dropped > 0),
+     check("100 calls, limit 500 ms", lists:usort(Limited), [{badrpc, timeout}],
+           "after ~b ms at most", [Time1 div 1000], Time1 < 1000 * SendTimeout),
+     check("a call with no limit", Unlimited, {badtcp, send_timeout}, "after ~b ms",
+           [Time2 div 1000]),
+     right("beta meanwhile: wrong answers", Others),
+     check("gamma when it goes on", After, GammaNode)].
+
+%% Those that begin fill gamma until their time is up. That of the ones behind them is up before.
+limits(Alpha, Gamma) ->
+    title(io_lib:format("gamma runs at most ~b calls at once, and kills what nobody waits for",
+                        [?WORKERS])),
+    Node = maps:get(node, Gamma),
+    Many = fun(To, Each, M, F, A, Limit) -> on(Alpha, many, [To, Each, M, F, A, Limit]) end,
+    ok = on(Gamma, new_counter, []),
+    Count = fun() -> maps:get(workers_killed, on(Gamma, gen_rpc_counters, get, [])) end,
+    Before = Count(),
+    Dests = [{Node, Key} || Key <- lists:seq(1, 4)],
+    Gauged = [N || N <- Many(Dests, 250, ?MODULE, gauged, [10], infinity), is_integer(N)],
+    Begun = async(fun() -> Many([Node], ?WORKERS, timer, sleep, [infinity], 1000) end),
+    ok = until(fun() -> on(Gamma, sleeping, []) =:= ?WORKERS end),
+    Late = Many([Node], 200, ?MODULE, count, [], 200),
+    GivenUp = answers(Begun),
+    Next = rpc(Alpha, Gamma, [erlang, node, []]),
+    {Killed, Began} = {Count() - Before, on(Gamma, counted, [])},
+    [check("1000 calls, 4 connections", length(Gauged), 1000, "at most ~b at once",
+           [lists:max([0 | Gauged])], lists:max([0 | Gauged]) =< ?WORKERS),
+     check("100 without end, limit 1 s", lists:usort(GivenUp), [{badrpc, timeout}],
+           "~b workers killed", [Killed], Killed =:= ?WORKERS),
+     check("200 behind them, limit 200 ms", lists:usort(Late), [{badrpc, timeout}],
+           "~b of them began", [Began], Began =:= 0),
+     check("  and workers left over", on(Gamma, sleeping, []), 0),
+     check("  and the next call", Next, Node)].
+
+order(From, To, Nobody) ->
+    title([name(From), " to ", lists:join(" and ", [name(T) || T <- To]),
+           " in order, 4 senders, 20 bytes to 2 MB in turn"]),
+    {Nodes, Nowhere} = {[Node || #{node := Node} <- To], maps:get(node, Nobody)},
+    {Name, Senders, Each} = {list_to_atom(name(From)), 4, 64},
+    lists:foreach(fun(T) -> true = on(T, record, [Name]) end, To),
+    Sorted = lists:duplicate(length(To), lists:duplicate(Senders, lists:seq(1, Each))),
+    Bytes = length(To) * Senders * lists:sum([byte_size(numbered(I)) || I <- lists:seq(1, Each)]),
+    Show = fun(What, How) ->
+               {Time, Arrived} = on(From, in_turn, [How, Nodes, Name, Senders, Each]),
+               check(What, Arrived =:= Sorted, true, "~b messages, ~b MB in ~b ms",
+                     [length(To) * Senders * Each, Bytes div ?MB, Time div 1000])
+           end,
+    Shown = [Show("ordered casts", ordered_cast), Show("abcast and sbcast in turn", broadcast)],
+    {Good, Bad} = on(From, gen_rpc, sbcast, [[Nowhere | Nodes], Name, hello]),
+    Shown ++ [check("sbcast, to nobody as well", Bad, [Nowhere], "all others have it", [],
+                    Good =:= Nodes)].
+
 failures(Alpha, Gamma, Mallory, Nobody) ->
     title("what can go wrong"),
     {Time, Down} = timer:tc(fun() -> rpc(Alpha, Nobody, [erlang, node, []]) end),
     Refused = rpc(Alpha, Mallory, [erlang, node, []]),
     Waiting = 100,
     %% Gamma is killed when all of the calls run there.
-    Wait = fun() -> on(Alpha, wait_for_dead, [maps:get(node, Gamma), Waiting]) end,
-    Callers = spawn_monitor(fun() -> exit({answers, Wait()}) end),
-    ok = until(fun() -> sleeping(Gamma) =:= Waiting end),
+    Wait = [[maps:get(node, Gamma)], Waiting, timer, sleep, [infinity], infinity],
+    Callers = async(fun() -> on(Alpha, many, Wait) end),
+    ok = until(fun() -> on(Gamma, sleeping, []) =:= Waiting end),
     ok = kill(Gamma),
     Lost = answers(Callers),
     AllLost = lists:all(fun({badtcp, _}) -> true; (_) -> false end, Lost),
@@ -116,6 +192,16 @@ failures(Alpha, Gamma, Mallory, Nobody) ->
      check("gamma killed under 100 calls", hd(Lost), hd(Lost), "~b answers", [length(Lost)],
            length(Lost) =:= Waiting andalso AllLost),
      check("a call to gamma now", rpc(Alpha, Gamma, [erlang, node, []]), {badrpc, nodedown})].
+
+compression(Alpha, Beta) ->
+    title("200 lists of 20 users from alpha to beta, compressed"),
+    Send = fun() -> on(Alpha, sent, [maps:get(node, Beta), 200]) end,
+    Ways = [{"not at all", [], 1}, {"each by itself", [{compress, 6}], 3},
+            {"in one context", [{compress, 6}, {compress_context, true}], 4}],
+    Sent = [{What, Times, with(Alpha, Settings, Send)} || {What, Settings, Times} <- Ways],
+    [{_, _, {_, Plain}} | _] = Sent,
+    [check(What, Right, 200, "~b kB on the wire", [Bytes div 1000], Bytes =< Plain div Times)
+     || {What, Times, {Right, Bytes}} <- Sent].
 
 transfers(From, Beta) ->
     title(["50 random MB from ", name(From), " to beta and back, 3 times"]),
@@ -126,6 +212,20 @@ transfers(From, Beta) ->
      check("same MD5 here, there and back", lists:all(fun all_equal/1, MD5s), true,
            "~b MB/s there, ~b MB/s back",
            [mb_per_s(Size, median(Up)), mb_per_s(Size, median(Down))])].
+
+small_and_large(From, Beta) ->
+    title(["64-byte calls beside 50 MB arguments, ", name(From), " to beta on one connection"]),
+    {Node, Size} = {maps:get(node, Beta), 50 * ?MB},
+    {Quiet, _} = on(From, beside, [gen_rpc, Node, 0, ?ROUND]),
+    {Small, {Times, Wrong}} = on(From, beside, [gen_rpc, Node, Size, 2 * ?ROUND]),
+    [right("wrong answers when quiet", Quiet), right("wrong answers beside 50 MB", Small),
+     check("  and of the 50 MB", Wrong, 0, "~b calls, ~b MB/s",
+           [length(Times), mb_per_s(length(Times) * Size, lists:sum(Times))])].
+
+%% Times in us, in order, and how many answers were wrong.
+right(What, {Times, Wrong}) ->
+    check(What, Wrong, 0, "~b calls, p50 ~b us, p99 ~b us",
+          [length(Times), quantile(0.5, Times), quantile(0.99, Times)], Times =/= []).
 
 %% TLS 1.2 resumes the session of the first connection; with TLS 1.3 each makes one of its own.
 tls(Delta, Beta) ->
@@ -179,6 +279,10 @@ compare(Alpha, Delta, Beta) ->
                fun(From, With) -> on(From, rate, [With, Node, Callers, ?ROUND]) end
            end,
     Speed = fun(Size) -> fun(From, With) -> on(From, speed, [With, Node, Size]) end end,
+    Beside = fun(From, With) ->
+                 {{Times, 0}, {_, 0}} = on(From, beside, [With, Node, 50 * ?MB, ?ROUND]),
+                 quantile(0.99, Times)
+             end,
     [Check |
      [row(What, Unit, both(From, Measure))
       || {What, Unit, From, Measure} <-
@@ -187,7 +291,9 @@ compare(Alpha, Delta, Beta) ->
               {"  over TLS", "calls/s", Delta, Rate(256)},
               {"20 MB argument", "MB/s", Alpha, Speed(20 * ?MB)},
               {"50 MB argument", "MB/s", Alpha, Speed(50 * ?MB)},
-              {"  over TLS", "MB/s", Delta, Speed(50 * ?MB)}]]].
+              {"  over TLS", "MB/s", Delta, Speed(50 * ?MB)},
+              {"64-byte calls beside 50 MB", "us p99, less is better", Alpha, Beside},
+              {"  over TLS", "us p99", Delta, Beside}]]].
 
 both(From, Measure) ->
     Pairs = [{Measure(From, gen_rpc), Measure(From, erpc)} || _ <- lists:seq(1, ?ROUNDS)],
@@ -239,8 +345,103 @@ wait_for_count(Node, All) ->
         Other -> Other
     end.
 
-wait_for_dead(Node, Callers) ->
-    in_parallel(Callers, fun() -> gen_rpc:call(Node, timer, sleep, [infinity]) end).
+%% The answers of that many callers to each destination, all at the same time.
+many(Dests, Each, M, F, A, Limit) ->
+    Callers = [async(fun() -> gen_rpc:call(Dest, M, F, A, Limit) end)
+               || Dest <- Dests, _ <- lists:seq(1, Each)],
+    [answers(Caller) || Caller <- Callers].
+
+%% Calls at a node that has stopped, with a limit and without one, and fresh casts at it, none of
+%% which waits, even for a new connection; and calls to another one, meanwhile.
+flood(Node, Other, Casts, Size, Limit) ->
+    Limited = async(fun() ->
+                        timer:tc(fun() -> many([Node], 100, erlang, node, [], Limit) end)
+                    end),
+    Unlimited = async(fun() -> timer:tc(gen_rpc, call, [Node, erlang, node, [], infinity]) end),
+    Others = async(fun() -> beside(gen_rpc, Other, 0, 2 * Limit) end),
+    Before = memory(),
+    Cast = fun(I) ->
+               true = gen_rpc:cast(Node, ?MODULE, echo, [binary:copy(<<I:32>>, Size div 4)], 0),
+               memory()
+           end,
+    Most = in_parallel(4, fun() -> lists:max([Cast(I) || I <- lists:seq(1, Casts div 4)]) end),
+    #{casts_dropped := Dropped} = gen_rpc_counters:get(),
+    {Small, _} = answers(Others),
+    {lists:max(Most) - Before, Dropped, answers(Limited), answers(Unlimited), Small}.
+
+%% MB that this node has of the machine.
+memory() ->
+    {ok, Status} = file:read_file("/proc/self/status"),
+    {match, [KiB]} = re:run(Status, "VmRSS:\\s+(\\d+)", [{capture, all_but_first, list}]),
+    list_to_integer(KiB) * 1024 div ?MB.
+
+%% How many are here at this time.
+gauged(Ms) ->
+    ok = count(),
+    Here = counted(),
+    timer:sleep(Ms),
+    ok = counters:sub(persistent_term:get({?MODULE, counter}), 1, 1),
+    Here.
+
+%% Calls of timer:sleep/1 that run here.
+sleeping() ->
+    length([P || P <- processes(),
+                 process_info(P, current_function) =:= {current_function, {timer, sleep, 1}}]).
+
+%% Starts a process of that name, which keeps what it is sent.
+record(Name) -> register(Name, spawn(fun() -> recorder([]) end)).
+
+recorder(Kept) ->
+    receive
+        {Sender, I, Bin} when is_pid(Sender) ->
+            recorder([{Sender, I, Bin =:= numbered(I)} | Kept]);
+        {recorded, From, N} when length(Kept) =:= N -> From ! {recorded, Kept}, recorder([]);
+        hello -> recorder(Kept)
+    end.
+
+%% The numbers that came from each sender, if what came with them was right.
+recorded(Name, N) ->
+    Name ! {recorded, self(), N},
+    Kept = receive {recorded, Last} -> lists:reverse(Last) end,
+    [[I || {From, I, true} <- Kept, From =:= Sender]
+     || Sender <- lists:usort([From || {From, _, _} <- Kept])].
+
+numbered(I) ->
+    binary:copy(<<I>>, element(1 + I rem 8, {20, 2000000, 20, 15000, 300, 100000, 20, 500000})).
+
+%% All to all of the nodes; then what each has recorded.
+in_turn(How, Nodes, Name, Senders, Each) ->
+    Send = fun(I) -> send(How, I, Nodes, Name, {self(), I, numbered(I)}) end,
+    timer:tc(fun() ->
+                 _ = in_parallel(Senders, fun() -> lists:foreach(Send, lists:seq(1, Each)) end),
+                 [gen_rpc:call(Node, ?MODULE, recorded, [Name, Senders * Each]) || Node <- Nodes]
+             end).
+
+send(ordered_cast, _I, Nodes, Name, Message) ->
+    [true = gen_rpc:ordered_cast(Node, erlang, send, [Name, Message]) || Node <- Nodes];
+send(broadcast, I, Nodes, Name, Message) when I rem 2 =:= 0 ->
+    abcast = gen_rpc:abcast(Nodes, Name, Message);
+send(broadcast, _I, Nodes, Name, Message) ->
+    {Nodes, []} = gen_rpc:sbcast(Nodes, Name, Message).
+
+%% How many lists of users arrived as they are, and the bytes that took.
+sent(Node, Lists) ->
+    Node = gen_rpc:call(Node, erlang, node, []),
+    {ok, Port} = gen_rpc_registry:lookup(Node),
+    #{bytes_out := Before} = gen_rpc_port:info(Port),
+    Hash = fun(I) ->
+               Users = [user(20 * I + J) || J <- lists:seq(1, 20)],
+               gen_rpc:call(Node, erlang, phash2, [Users]) =:= erlang:phash2(Users)
+           end,
+    Right = [right || I <- lists:seq(1, Lists), Hash(I)],
+    #{bytes_out := After} = gen_rpc_port:info(Port),
+    {length(Right), After - Before}.
+
+user(N) ->
+    First = element(1 + N rem 5, {<<"Ada">>, <<"Edsger">>, <<"Grace">>, <<"Joe">>, <<"Robert">>}),
+    #{id => N, name => First, email => iolist_to_binary([First, $., integer_to_list(N), "@a.org"]),
+      joined => {{2020 + N rem 6, 1 + N rem 12, 1 + N rem 28}, {N rem 24, N rem 60, N rem 59}},
+      roles => lists:sublist([reader, writer, admin], 1 + N rem 3), token => erlang:phash2(N)}.
 
 %% What TLS a connection has.
 negotiated(Dest) ->
@@ -271,6 +472,26 @@ calls_until(Until, With, Node, Payload, N) ->
             N
     end.
 
+%% Small calls for some time, and beside them ones with an argument of that size, if it is not 0.
+beside(With, Node, Size, Ms) ->
+    Until = erlang:monotonic_time(millisecond) + Ms,
+    {Payload, Bin} = {binary:copy(<<"x">>, 64), binary:copy(<<"x">>, Size)},
+    Large = async(fun() ->
+                      timed(Until, fun() -> Size =:= With:call(Node, erlang, byte_size, [Bin]) end)
+                  end),
+    Small = timed(Until, fun() -> Payload =:= With:call(Node, ?MODULE, echo, [Payload]) end),
+    {Small, answers(Large)}.
+
+timed(Until, Call) ->
+    {Times, Right} = lists:unzip(timed(Until, Call, [])),
+    {lists:sort(Times), length([wrong || false <- Right])}.
+
+timed(Until, Call, Acc) ->
+    case erlang:monotonic_time(millisecond) < Until of
+        true -> timed(Until, Call, [timer:tc(Call) | Acc]);
+        false -> Acc
+    end.
+
 %% MB a second of arguments of that size, one after the other.
 speed(With, Node, Size) ->
     Bin = binary:copy(<<"x">>, Size),
@@ -280,8 +501,9 @@ speed(With, Node, Size) ->
     mb_per_s(Times * Size, Time).
 
 in_parallel(N, Fun) ->
-    [answers(Worker) || Worker <- [spawn_monitor(fun() -> exit({answers, Fun()}) end)
-                                   || _ <- lists:seq(1, N)]].
+    [answers(Worker) || Worker <- [async(Fun) || _ <- lists:seq(1, N)]].
+
+async(Fun) -> spawn_monitor(fun() -> exit({answers, Fun()}) end).
 
 answers({Pid, Monitor}) ->
     receive
@@ -326,6 +548,14 @@ restart(T, Settings) ->
     ok = on(T, application, stop, [gen_rpc]),
     run_gen_rpc(T, Settings).
 
+%% With other settings for some time.
+with(T, Settings, Fun) ->
+    Before = [{Key, on(T, gen_rpc_config, get, [Key])} || {Key, _} <- Settings],
+    ok = restart(T, Settings),
+    Shown = Fun(),
+    ok = restart(T, Before),
+    Shown.
+
 run_gen_rpc(T, Settings) ->
     lists:foreach(fun({Key, Value}) -> ok = on(T, application, set_env, [gen_rpc, Key, Value]) end,
                   Settings),
@@ -356,11 +586,12 @@ kill(#{pid := Pid}) ->
     [] = os:cmd("kill -KILL " ++ Pid),
     ok.
 
-%% Processes of a node that serve a call of timer:sleep/1.
-sleeping(T) ->
-    length([P || P <- on(T, erlang, processes, []),
-                 on(T, erlang, process_info, [P, current_function])
-                     =:= {current_function, {timer, sleep, 1}}]).
+%% All threads of it, until released.
+stop(#{pid := Pid}) ->
+    Running = "grep -qs '^State:.[^T]' /proc/" ++ Pid ++ "/task/*/status",
+    {Keeper, "stopped"} = keeper("kill -STOP " ++ Pid ++ " && while " ++ Running ++ "; do :; done; "
+                                 "echo stopped", "kill -CONT " ++ Pid),
+    Keeper.
 
 free_port() ->
     {ok, Socket} = gen_tcp:listen(0, []),
@@ -374,22 +605,28 @@ until(Condition) ->
         false -> timer:sleep(10), until(Condition)
     end.
 
-%%% Certificates
+%%% What must not be left behind
 
-%% A new directory, and the process that removes it when this one ends or says so.
-directory() ->
-    Script = "dir=$(mktemp -d) && trap '' INT TERM HUP && echo \"$dir\" && read -r _; "
-             "rm -rf \"$dir\"",
+%% A shell that does one thing now and says a line of it, and another when this ends, however it
+%% does, or releases it.
+keeper(Now, AtEnd) ->
+    Script = "trap '' INT TERM HUP; " ++ Now ++ " && read -r _; " ++ AtEnd,
     Keeper = open_port({spawn_executable, "/bin/sh"},
                        [{args, ["-c", Script]}, {line, 4096}, exit_status]),
     receive
-        {Keeper, {data, {eol, Dir}}} -> {Keeper, Dir};
-        {Keeper, {exit_status, _}} -> throw("mktemp cannot make a directory")
+        {Keeper, {data, {eol, Line}}} -> {Keeper, Line};
+        {Keeper, {exit_status, _}} -> throw("this does not work: " ++ Now)
     end.
 
-remove(Keeper) ->
+release(Keeper) ->
     true = port_command(Keeper, "\n"),
     receive {Keeper, {exit_status, _}} -> ok end.
+
+%% A new directory, and its keeper.
+directory() ->
+    keeper("dir=$(mktemp -d) && echo \"$dir\"", "rm -rf \"$dir\"").
+
+%%% Certificates
 
 %% Options of TLS. Mallory's certificate is by a CA of his own.
 certificates(Dir) ->
@@ -446,6 +683,9 @@ unzip4(List) ->
      [C || {_, _, C, _} <- List], [D || {_, _, _, D} <- List]}.
 
 median(List) -> lists:nth((length(List) + 1) div 2, lists:sort(List)).
+
+quantile(_, []) -> 0;
+quantile(Q, Sorted) -> lists:nth(ceil(Q * length(Sorted)), Sorted).
 
 mb_per_s(Bytes, Micros) -> Bytes div max(1, Micros).
 

@@ -289,57 +289,74 @@ ask_and_compare(Node, I) ->
         Other -> {wrong, Other}
     end.
 
-%% A caller whose time is up gets a timeout, and never the reply that comes later.
+%% A caller whose time is up gets a timeout. The server is told, so no reply is sent any more,
+%% though the function runs to its end.
 timeout_leaves_nothing_behind(Config) ->
     Node = server_node(Config),
+    Dest = {Node, ?FUNCTION_NAME},
+    Before = cancels_in(Config),
     run(client(Config),
         fun() ->
-                Dest = {Node, ?FUNCTION_NAME},
                 Node = gen_rpc:call(Dest, erlang, node, []),
-                {badrpc, timeout} = gen_rpc:call(Dest, ?TARGET, wait_at_gate, [?FUNCTION_NAME], 50),
-                #{calls := 0, late := 0} = gen_rpc_test_node:local_connection(Dest),
-                wait(fun() -> gen_rpc:call(Node, ?TARGET, at_gate, [?FUNCTION_NAME]) end),
-                ok = gen_rpc:call(Node, ?TARGET, open_gate, [?FUNCTION_NAME]),
-                wait(fun() -> late(Dest) =:= 1 end),
+                {badrpc, timeout} = gen_rpc:call(Dest, ?TARGET, wait_at_gate, [?FUNCTION_NAME],
+                                                 100),
+                ?assertMatch(#{calls := 0, cancels_out := 1, late := 0},
+                             gen_rpc_test_node:local_connection(Dest))
+        end),
+    wait(fun() -> cancels_in(Config) =:= Before + 1 end),
+    Worker = run(server(Config), fun() -> whereis(?FUNCTION_NAME) end),
+    ok = run(server(Config), fun() -> ?TARGET:open_gate(?FUNCTION_NAME) end),
+    wait(fun() -> not run(server(Config), fun() -> is_process_alive(Worker) end) end),
+    run(client(Config),
+        fun() ->
+                Node = gen_rpc:call(Dest, erlang, node, []),
+                ?assertMatch(#{calls := 0, late := 0}, gen_rpc_test_node:local_connection(Dest)),
                 ?assertEqual({messages, []}, process_info(self(), messages))
         end).
 
-%% A time limit of zero is a timeout, not an error, with a connection and without one.
+%% A time limit of zero is a timeout, not an error, with a connection and without one. Whether the
+%% function runs is for chance to say.
 timeout_of_zero(Config) ->
     Node = server_node(Config),
     run(client(Config),
         fun() ->
                 Dest = {Node, ?FUNCTION_NAME},
-                {badrpc, timeout} = gen_rpc:call(Dest, ?TARGET, wait_at_gate, [zero_1], 0),
+                {badrpc, timeout} = gen_rpc:call(Dest, timer, sleep, [100], 0),
                 Node = gen_rpc:call(Dest, erlang, node, []),
-                {badrpc, timeout} = gen_rpc:call(Dest, ?TARGET, wait_at_gate, [zero_2], 0),
-                wait(fun() -> gen_rpc:call(Node, ?TARGET, at_gate, [zero_2]) end),
-                ok = gen_rpc:call(Node, ?TARGET, open_gate, [zero_2]),
-                wait(fun() -> late(Dest) >= 1 end),
+                {badrpc, timeout} = gen_rpc:call(Dest, timer, sleep, [100], 0),
+                Node = gen_rpc:call(Dest, erlang, node, []),
+                ?assertMatch(#{calls := 0, waiting := 0, cancels_out := 1},
+                             gen_rpc_test_node:local_connection(Dest)),
                 ?assertEqual({messages, []}, process_info(self(), messages))
         end).
 
 %% Hundreds of calls whose time is up at about the moment when their replies come: each returns the
-%% one or the other, and no mailbox keeps a message.
+%% one or the other, and no mailbox keeps a message. The server is told of each that was given up:
+%% it has not started it, or forgets it, or its reply was on its way already.
 many_timeouts_at_once(Config) ->
     Node = server_node(Config),
-    run(client(Config),
-        fun() ->
-                Dest = {Node, ?FUNCTION_NAME},
-                Node = gen_rpc:call(Dest, erlang, node, []),
-                Count = 500,
-                Self = self(),
-                Callers = [spawn_link(fun() -> call_and_report(Dest, Self) end)
-                           || _ <- lists:seq(1, Count)],
-                Results = [receive {Caller, Result} -> Result end || Caller <- Callers],
-                Timeouts = length([timeout || {badrpc, timeout} <- Results]),
-                ?assertEqual(Count - Timeouts, length([done || done <- Results])),
-                wait(fun() -> late(Dest) =:= Timeouts end),
-                ?assertMatch(#{calls := 0, waiting := 0}, gen_rpc_test_node:local_connection(Dest)),
-                ?assertEqual([{messages, []}],
-                             lists:usort([process_info(Caller, messages) || Caller <- Callers])),
-                [begin unlink(Caller), exit(Caller, kill) end || Caller <- Callers]
-        end).
+    Before = given_up(Config),
+    Timeouts = run(client(Config), fun() -> time_out_at_once({Node, ?FUNCTION_NAME}, 500) end),
+    wait(fun() ->
+                 Late = maps:get(late, connection(client(Config), {Node, ?FUNCTION_NAME})),
+                 given_up(Config) - Before + Late =:= Timeouts
+         end).
+
+time_out_at_once({Node, _} = Dest, Count) ->
+    Node = gen_rpc:call(Dest, erlang, node, []),
+    Self = self(),
+    Callers = [spawn_link(fun() -> call_and_report(Dest, Self) end) || _ <- lists:seq(1, Count)],
+    Results = [receive {Caller, Result} -> Result end || Caller <- Callers],
+    Timeouts = length([timeout || {badrpc, timeout} <- Results]),
+    ?assertEqual(Count - Timeouts, length([done || done <- Results])),
+    ?assertMatch(#{calls := 0, waiting := 0, cancels_out := Timeouts},
+                 gen_rpc_test_node:local_connection(Dest)),
+    %% What came too late would be in a mailbox by now.
+    Node = gen_rpc:call(Dest, erlang, node, []),
+    ?assertEqual([{messages, []}],
+                 lists:usort([process_info(Caller, messages) || Caller <- Callers])),
+    [begin unlink(Caller), exit(Caller, kill) end || Caller <- Callers],
+    Timeouts.
 
 call_and_report(Dest, To) ->
     Delay = rand:uniform(50),
@@ -385,32 +402,40 @@ reductions() ->
 fill_mailbox(Count) ->
     lists:foreach(fun(I) -> self() ! I end, lists:seq(1, Count)).
 
-%% A caller that is killed while it waits leaves its call behind only until the reply comes. The
-%% connection goes on.
+%% A caller that is killed while it waits leaves its call behind only until the reply comes, if that
+%% comes soon. The connection goes on.
 killed_caller_is_forgotten_with_the_reply(Config) ->
     Node = server_node(Config),
     Dest = {Node, ?FUNCTION_NAME},
-    kill_waiting_caller(Config, Dest, ?FUNCTION_NAME, infinity),
-    #{calls := 1} = connection(client(Config), Dest),
+    kill_waiting_caller(Config, Dest, ?FUNCTION_NAME),
     Port = run(client(Config), fun() -> gen_rpc_registry:lookup(Dest) end),
     ok = run(server(Config), fun() -> ?TARGET:open_gate(?FUNCTION_NAME) end),
     wait(fun() -> maps:get(calls, connection(client(Config), Dest)) =:= 0 end),
     ?assertEqual(Node, run(client(Config), fun() -> gen_rpc:call(Dest, erlang, node, []) end)),
     ?assertEqual(Port, run(client(Config), fun() -> gen_rpc_registry:lookup(Dest) end)).
 
-%% The same when no reply ever comes: the call is forgotten when the time of its caller is up.
+%% The same when no reply comes, whatever time the caller had: the driver notices that he is dead,
+%% forgets the call and tells the server. A caller beside him that lives waits on.
 killed_caller_is_forgotten_in_time(Config) ->
     Node = server_node(Config),
     Dest = {Node, ?FUNCTION_NAME},
-    kill_waiting_caller(Config, Dest, ?FUNCTION_NAME, 1000),
-    wait(fun() -> maps:get(calls, connection(client(Config), Dest)) =:= 0 end),
-    ?assertMatch(#{state := open, late := 0}, connection(client(Config), Dest)),
-    ok = run(server(Config), fun() -> ?TARGET:open_gate(?FUNCTION_NAME) end),
-    wait(fun() -> maps:get(late, connection(client(Config), Dest)) =:= 1 end),
-    ?assertEqual(Node, run(client(Config), fun() -> gen_rpc:call(Dest, erlang, node, []) end)).
+    Gate = killed_caller_beside,
+    Before = cancels_in(Config),
+    Living = task_on(client(Config),
+                     fun() -> gen_rpc:call(Dest, ?TARGET, wait_at_gate, [Gate]) end),
+    ok = wait_until_at_gate(Config, Gate),
+    kill_waiting_caller(Config, Dest, ?FUNCTION_NAME),
+    wait(fun() -> maps:get(cancels_out, connection(client(Config), Dest)) =:= 1 end),
+    ?assertMatch(#{state := open, calls := 1, late := 0}, connection(client(Config), Dest)),
+    wait(fun() -> cancels_in(Config) =:= Before + 1 end),
+    [ok, ok] = [run(server(Config), fun() -> ?TARGET:open_gate(Name) end)
+                || Name <- [?FUNCTION_NAME, Gate]],
+    ?assertEqual({through, Gate}, gen_rpc_test_task:result(Living)),
+    ?assertEqual(Node, run(client(Config), fun() -> gen_rpc:call(Dest, erlang, node, []) end)),
+    ?assertMatch(#{calls := 0, late := 0}, connection(client(Config), Dest)).
 
-kill_waiting_caller(Config, Dest, Gate, Timeout) ->
-    Wait = fun() -> gen_rpc:call(Dest, ?TARGET, wait_at_gate, [Gate], Timeout) end,
+kill_waiting_caller(Config, Dest, Gate) ->
+    Wait = fun() -> gen_rpc:call(Dest, ?TARGET, wait_at_gate, [Gate], infinity) end,
     Caller = run(client(Config), fun() -> spawn(Wait) end),
     ok = wait_until_at_gate(Config, Gate),
     true = run(client(Config), fun() -> exit(Caller, kill) end).
@@ -697,5 +722,14 @@ task_on(Node, Fun) ->
 wait_until_at_gate(Config, Gate) ->
     wait(fun() -> run(server(Config), fun() -> ?TARGET:at_gate(Gate) end) end).
 
-late(Dest) ->
-    maps:get(late, gen_rpc_test_node:local_connection(Dest)).
+%% Calls whose callers gave up, as the server has heard.
+cancels_in(Config) ->
+    sum(Config, [cancels_in]).
+
+%% The same, with those that it found too late to start.
+given_up(Config) ->
+    sum(Config, [cancels_in, too_late]).
+
+sum(Config, Keys) ->
+    lists:sum([maps:get(Key, Info) || Info <- gen_rpc_test_node:acceptors(server(Config)),
+                                      Key <- Keys]).

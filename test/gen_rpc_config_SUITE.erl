@@ -15,11 +15,12 @@
 -export([wrong_cookie_is_not_shown/1, right_cookie_is_not_shown/1]).
 -export([smallest_values_work/1, largest_values_work/1, every_way_to_a_node/1]).
 -export([server_is_optional/1, kinds_of_cookies/1, changes_wait_for_the_next_start/1]).
+-export([settings_of_a_connection/1]).
 
 -import(gen_rpc_test_node, [call/4, run/2, rpc/4]).
 
 -define(TIMEOUTS, [connect_timeout, authentication_timeout, send_timeout, call_receive_timeout,
-                   client_inactivity_timeout, server_inactivity_timeout]).
+                   sbcast_receive_timeout, client_inactivity_timeout, server_inactivity_timeout]).
 -define(LONGEST, 16#FFFFFFFE).
 -define(TLS, [ssl_server_options, ssl_client_options]).
 -define(HIDDEN, [secret_cookie | ?TLS]).
@@ -32,7 +33,7 @@ all() ->
      random_values_are_accepted_or_refused, refused_start_leaves_nothing, port_in_use_is_named,
      wrong_cookie_is_not_shown, right_cookie_is_not_shown, smallest_values_work,
      largest_values_work, every_way_to_a_node, server_is_optional, kinds_of_cookies,
-     changes_wait_for_the_next_start].
+     changes_wait_for_the_next_start, settings_of_a_connection].
 
 init_per_suite(Config) ->
     {Client, Server} = gen_rpc_test_pair:start(),
@@ -65,6 +66,7 @@ defaults(_Config) ->
                  authentication_timeout => 5000,
                  send_timeout => 5000,
                  call_receive_timeout => 15000,
+                 sbcast_receive_timeout => 15000,
                  client_inactivity_timeout => infinity,
                  server_inactivity_timeout => infinity,
                  socket_keepalive_idle => 5,
@@ -72,7 +74,13 @@ defaults(_Config) ->
                  socket_keepalive_count => 2,
                  keepalive_interval => 60,
                  max_message_size => 512 * 1024 * 1024,
-                 max_connections => 10000},
+                 max_connections => 10000,
+                 max_concurrent_calls => infinity,
+                 cast_overload_policy => block,
+                 kill_on_cancel => false,
+                 compress => 0,
+                 compression_threshold => 1024,
+                 compress_context => false},
     ?assertEqual(Defaults, maps:map(fun(Key, _) -> gen_rpc_config:get(Key) end, Defaults)),
     ?assertEqual(lists:sort(maps:keys(Defaults)), known_settings()).
 
@@ -94,6 +102,7 @@ shown(Config, Value) ->
 
 wrong_values() ->
     NoNumbers = [foo, "1", <<"1">>, 1.0, [], {}, #{}, true, undefined, '', [1 | 2]],
+    NoBooleans = [0, 1, yes, no, 'True', "true", <<"false">>, undefined, infinity, [], {true}],
     NoPorts = [-1, 65536, 1 bsl 64, infinity | NoNumbers],
     NoTimeouts = [0, -1, ?LONGEST + 1, 1 bsl 64, false, 'Infinity', {infinity} | NoNumbers],
     NoWays = [-1, 0, 65536, "5369", udp, {ssl, 0}, {tcp, 0}, {tcp, 65536}, {tcp, "1"}, {udp, 1},
@@ -103,6 +112,11 @@ wrong_values() ->
      {ssl_server_port, NoPorts},
      {ssl_client_port, [0, false | NoPorts]},
      {default_client_driver, [udp, "tcp", <<"tcp">>, {tcp, 1}, 5369, undefined, []]},
+     {cast_overload_policy, [wait, "drop", <<"drop">>, {drop, 1}, true, undefined, infinity, [],
+                             0]},
+     {kill_on_cancel, NoBooleans},
+     {compress_context, NoBooleans},
+     {max_concurrent_calls, [-1, 0, 1 bsl 32, 1 bsl 64, unlimited, false, 'Infinity' | NoNumbers]},
      {client_config_per_node, [#{}, internal, {internal}, {internal, []}, {internal, [{a, 1}]},
                                {internal, #{}, more}, {external, #{}}, undefined, [],
                                {internal, #{"node" => 1}}, {internal, #{<<"node">> => tcp}},
@@ -118,7 +132,9 @@ integers() ->
      {socket_keepalive_count, 1, 127},
      {keepalive_interval, 1, 4294967},
      {max_message_size, 1024, 16#FFFFFFFF},
-     {max_connections, 1, 16#FFFFFFFF}].
+     {max_connections, 1, 16#FFFFFFFF},
+     {compress, 0, 9},
+     {compression_threshold, 1, 16#FFFFFFFF}].
 
 %% A name that is not known, a misspelt one for instance, refuses the start too. Its value is not
 %% shown: who knows what it was meant for.
@@ -151,6 +167,10 @@ right_values() ->
      {tcp_client_port, [1, 65535]},
      {ssl_client_port, [1, 65535]},
      {default_client_driver, [tcp]},
+     {cast_overload_policy, [block, drop, error]},
+     {kill_on_cancel, [true, false]},
+     {compress_context, [true, false]},
+     {max_concurrent_calls, [1, 16#FFFFFFFF, infinity]},
      {client_config_per_node, [{internal, #{}},
                                {internal, #{'a@127.0.0.1' => tcp, 'b@127.0.0.1' => 1,
                                             'c@127.0.0.1' => 65535,
@@ -335,6 +355,25 @@ changes_wait_for_the_next_start(Config) ->
     ok = call(Client, application, unset_env, [gen_rpc, no_such_setting]),
     ok = call(Client, application, start, [gen_rpc]),
     ?assertEqual(4321, call(Client, gen_rpc_config, get, [connect_timeout])).
+
+%% The side that accepts has workers: a limit of them, and to hear of cancels, is its own business.
+%% Compression is for both.
+settings_of_a_connection(Config) ->
+    Of = fun(Role) -> {ok, C} = call(client(Config), gen_rpc_config, connection, [Role]), C end,
+    Off = #{max_running => infinity, tell_cancels => false, compress => 0,
+            compress_context => false, compression_threshold => 1024},
+    ?assertEqual(ok, start_here(Config, [])),
+    [?assertEqual({Role, Off}, {Role, maps:with(maps:keys(Off), Of(Role))})
+     || Role <- [client, server]],
+    ok = gen_rpc_test_node:stop_app(client(Config)),
+    ?assertEqual(ok, start_here(Config, [{max_concurrent_calls, 7}, {kill_on_cancel, true},
+                                         {compress, 6}, {compress_context, true},
+                                         {compression_threshold, 99}])),
+    On = #{max_running => infinity, tell_cancels => false, compress => 6, compress_context => true,
+           compression_threshold => 99},
+    ?assertEqual(On, maps:with(maps:keys(Off), Of(client))),
+    ?assertEqual(On#{max_running := 7, tell_cancels := true},
+                 maps:with(maps:keys(Off), Of(server))).
 
 %%% Helpers
 

@@ -7,12 +7,13 @@
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1,
          init_per_testcase/2, end_per_testcase/2]).
--export([garbage_tags/1, every_command_in_every_state/1, damaged_commands/1]).
+-export([garbage_tags/1, every_command_in_every_state/1, damaged_commands/1,
+         settings_out_of_bounds/1]).
 
 -import(gen_rpc_test_node, [run/2, wait/1]).
 -import(gen_rpc_test_ports, [settings/0, listen/1, make_pair/2, make_tls_pair/2, tls/1,
                              tls_options/2, close/1, tag/1, next/0,
-                             unflushed/0, down/1, forget_messages/0, round_trip/3]).
+                             down/1, forget_messages/0, round_trip/3]).
 
 -define(LOOPBACK, {127, 0, 0, 1}).
 
@@ -26,16 +27,32 @@
 -define(CONNECT, 1).
 -define(LISTEN, 2).
 -define(HANDSHAKE, 3).
+-define(ACTIVATE, 4).
 -define(CALL, 5).
 -define(CAST, 6).
 -define(REPLY, 7).
+-define(ADMIT, 8).
+-define(FLUSH, 9).
+-define(CREDIT, 10).
+-define(CANCEL, 11).
+-define(CLOSE, 12).
+-define(DRAIN, 13).
+-define(INFO, 14).
 -define(TLS_LOAD, 15).
+-define(ORDERED, 16).
+-define(BROADCAST, 17).
+-define(ASK, 18).
+-define(ENDED, 19).
+-define(TAKEN, 20).
+
+%% Those that submit a message.
+-define(SUBMISSIONS, [?CALL, ?CAST, ?REPLY, ?ORDERED, ?BROADCAST, ?ASK]).
 
 suite() ->
     [{timetrap, {seconds, 60}}].
 
 all() ->
-    [garbage_tags, every_command_in_every_state, damaged_commands].
+    [garbage_tags, every_command_in_every_state, damaged_commands, settings_out_of_bounds].
 
 %% The node is another one than the test's: if the driver brings it down, only a test fails.
 init_per_suite(Config) ->
@@ -59,44 +76,91 @@ end_per_testcase(_Case, Config) ->
 on_node(Config, Case) ->
     run(proplists:get_value(node, Config), Case).
 
-%% A tag that is no external term is answered to nobody.
+%% A tag that is no external term is answered to nobody, whatever there is to tell.
 garbage_tags(Config) ->
-    with_pair(
+    on_node(
       Config,
-      fun(Client, Server) ->
+      fun() ->
               rand:seed(exsss, ?SEED),
-              Whole = tag({make_ref(), lists:seq(1, 1000)}),
-              Tags = [<<>>, <<131>>, <<"garbage">>, <<131, 255>>, <<0:8000>>, Whole,
-                      <<131, 80, 0, 0, 1, 0, "no zlib">>, % compressed, and not
-                      <<131, 108, 255, 255, 255, 255>>,   % a list of four billion
-                      <<131, 109, 255, 255, 255, 255>>    % a binary likewise
-                     | [binary:part(Whole, 0, rand:uniform(byte_size(Whole)))
-                        || _ <- lists:seq(1, 100)]],
+              {Listener, Client, Server} = make_pair(#{output_limit => 1000}, #{}),
+              ok = gen_rpc_port:activate(Server),
+              Tags = garbage(),
               Ids = lists:seq(1, length(Tags)),
-              [ok = gen_rpc_port:call(Client, Id, infinity, Tag, [<<"x">>])
-               || {Id, Tag} <- lists:zip(Ids, Tags)],
-              ok = gen_rpc_port:flush(Client),
-              ok = answer(Server, length(Tags)),
-              wait(fun() ->
-                           ok = gen_rpc_port:flush(Server),
-                           maps:get(calls, gen_rpc_port:info(Client)) =:= 0
-                   end),
-              ok = forget_messages(),
-              ?assertEqual(<<"x">>, round_trip(Client, Server, <<"x">>)),
+              [begin
+                   [submit(Submit, Client, Id, Tag) || {Id, Tag} <- lists:zip(Ids, Tags)],
+                   ok = serve_all(Client, Server),
+                   ?assertEqual(<<"x">>, round_trip(Client, Server, <<"x">>))
+               end || Submit <- [fun gen_rpc_port:call/5, fun gen_rpc_port:ask/5]],
+              %% The same for those who wait for room, and are told that there is some.
+              [begin
+                   ok = fill(Client, 1),
+                   [busy = gen_rpc_port:cast(Client, Id, infinity, Tag, [<<"x">>])
+                    || {Id, Tag} <- lists:zip(Ids, Tags), Tag =/= <<>>],
+                   ?assertMatch(#{waiting := Waiting} when Waiting =:= length(Tags) - 1,
+                                                           gen_rpc_port:info(Client)),
+                   ok = serve_all(Client, Server),
+                   ?assertEqual(<<"x">>, round_trip(Client, Server, <<"x">>))
+               end || _ <- [1, 2]],
               %% The same when there is an error to tell.
-              [ok = gen_rpc_port:call(Client, Id, infinity, Tag, [<<"x">>])
+              [submit(fun gen_rpc_port:call/5, Client, Id, Tag)
                || {Id, Tag} <- lists:zip(Ids, Tags)],
-              ok = gen_rpc_port:close(Client),
+              close([Client, Server, Listener]),
               ok = forget_messages()
       end).
 
-answer(_Server, 0) ->
+garbage() ->
+    Whole = tag({make_ref(), lists:seq(1, 1000)}),
+    [<<>>, <<131>>, <<"garbage">>, <<131, 255>>, <<0:8000>>, Whole,
+     <<131, 80, 0, 0, 1, 0, "no zlib">>, % compressed, and not
+     <<131, 108, 255, 255, 255, 255>>,   % a list of four billion
+     <<131, 109, 255, 255, 255, 255>>    % a binary likewise
+    | [binary:part(Whole, 0, rand:uniform(byte_size(Whole))) || _ <- lists:seq(1, 100)]].
+
+%% Room is made if there is none.
+submit(Submit, Client, Id, Tag) ->
+    case Submit(Client, Id, infinity, Tag, [<<"x">>]) of
+        ok -> ok;
+        busy -> ok = gen_rpc_port:flush(Client), submit(Submit, Client, Id, Tag)
+    end.
+
+%% Until there is no room. Nothing is written meanwhile.
+fill(Client, N) ->
+    case gen_rpc_port:cast(Client, N, infinity, <<>>, [<<"x">>]) of
+        ok -> fill(Client, N + 1);
+        busy -> ok
+    end.
+
+%% Answers all that was sent, until nobody waits for anything and nothing is under way.
+serve_all(Client, Server) ->
+    wait(fun() ->
+                 ok = gen_rpc_port:flush(Client),
+                 ok = answer(Server),
+                 ok = gen_rpc_port:flush(Server),
+                 #{calls := Calls, waiting := Waiting, frames_out := Out} =
+                     gen_rpc_port:info(Client),
+                 #{held := Held, frames_in := In} = gen_rpc_port:info(Server),
+                 {Calls, Waiting, Held} =:= {0, 0, 0} andalso Out =:= In
+         end),
+    ok = answer(Server),
+    forget_messages().
+
+answer(Server) ->
+    receive
+        {Server, requests, Requests} ->
+            [answer(Server, Request) || Request <- Requests],
+            ok = gen_rpc_port:credit(Server),
+            answer(Server)
+    after 0 ->
+        ok
+    end.
+
+answer(Server, {Id, Body, _Order}) ->
+    ok = gen_rpc_port:taken(Server, 1, byte_size(Body)),
+    answer(Server, {Id, Body});
+answer(_Server, {0, _Body}) ->
     ok;
-answer(Server, Missing) ->
-    {Server, requests, Requests} = unflushed(),
-    [ok = gen_rpc_port:reply(Server, Id, tag(make_ref()), [Body]) || {Id, Body} <- Requests],
-    ok = gen_rpc_port:credit(Server),
-    answer(Server, Missing - length(Requests)).
+answer(Server, {Id, Body}) ->
+    ok = gen_rpc_port:reply(Server, Id, tag(make_ref()), [Body]).
 
 %% Every command number there can be, with nothing, with too much and with noise, on a port in every
 %% state that there is.
@@ -111,8 +175,35 @@ every_command_in_every_state(Config) ->
 damaged_commands(Config) ->
     nonsense(Config, fun(_State) ->
                              [{Command, damage(Whole)} || {Command, Whole} <- whole_commands(),
-                                                          _ <- lists:seq(1, 40)]
+                                                          _ <- lists:seq(1, 20)]
                      end).
+
+%% Settings that no configuration has end the connection that is to have them, and nothing else.
+settings_out_of_bounds(Config) ->
+    on_node(
+      Config,
+      fun() ->
+              {Listener, Number} = listen(10),
+              [begin
+                   Settings = (settings())#{target => <<"server">>},
+                   Client = gen_rpc_port:open(),
+                   ok = gen_rpc_port:connect(Client, {?LOOPBACK, Number}, ?LONG,
+                                             case Side of
+                                                 client -> maps:merge(Settings, Wrong);
+                                                 server -> Settings
+                                             end),
+                   Server = receive {Listener, accepted, Child, _} -> Child end,
+                   _ = Side =:= server andalso
+                       gen_rpc_port:handshake(Server, maps:merge(Settings, Wrong)),
+                   _ = down(case Side of client -> Client; server -> Server end),
+                   close([Client, Server]),
+                   ok = forget_messages()
+               end || Wrong <- [#{compress => 10}, #{compress => 255},
+                                #{max_message_size => 16#100000000},
+                                #{max_message_size => 16#FFFFFFFFFFFFFFFF}],
+                      Side <- [client, server]],
+              close([Listener])
+      end).
 
 nonsense(Config, Commands) ->
     on_node(
@@ -264,8 +355,8 @@ silence() ->
 
 %% Each command as it should be.
 whole_commands() ->
-    Common = <<?LONG:32, ?LONG:32, ?LONG:32, ?LONG:32, 100000:64, 100000:64, 5:32, 6:32, 7:32,
-               4:16, "name", 6:16, "target", 6:16, "cookie">>,
+    Common = <<?LONG:32, ?LONG:32, ?LONG:32, ?LONG:32, 100000:64, 100000:64, 10:32, 1, 6, 1,
+               1000:32, 5:32, 6:32, 7:32, 4:16, "name", 6:16, "target", 6:16, "cookie">>,
     #{tls := Number} = tls(server),
     Plain = <<Common/binary, 0:64, 0:16>>,
     Secure = <<Common/binary, Number:64, 11:16, "server.name">>,
@@ -280,18 +371,21 @@ whole_commands() ->
      {?LISTEN, <<Address/binary, 10:32>>},
      {?HANDSHAKE, Plain},
      {?HANDSHAKE, Secure},
-     {4, <<>>},
-     {?CALL, <<Head/binary, "request">>},
-     {?CAST, <<Head/binary, "cast">>},
-     {?REPLY, <<Head/binary, "reply">>},
-     {8, <<Head/binary, 100000:64>>},
-     {9, <<>>},
-     {10, <<>>},
-     {11, <<1:64>>},
-     {12, <<?LONG:32, 1>>},
-     {13, <<>>},
-     {14, <<>>},
-     {?TLS_LOAD, Load}].
+     {?ACTIVATE, <<>>},
+     {?FLUSH, <<>>},
+     {?CREDIT, <<>>},
+     {?CANCEL, <<1:64>>},
+     {?CLOSE, <<?LONG:32, 1>>},
+     {?DRAIN, <<>>},
+     {?INFO, <<>>},
+     {?TLS_LOAD, Load},
+     {?ENDED, <<1:32>>},
+     {?ENDED, <<16#FFFFFFFF:32>>},
+     {?TAKEN, <<1:32, 100000:64>>},
+     {?TAKEN, <<16#FFFFFFFF:32, 16#FFFFFFFFFFFFFFFF:64>>}]
+        ++ [{Submission, <<Head/binary, "message">>} || Submission <- ?SUBMISSIONS]
+        ++ [{?ADMIT, <<Head/binary, Size:64, Then>>}
+            || Size <- [100, 100000, 16#FFFFFFFFFFFFFFFF], Then <- [0, ?INFO, 255 | ?SUBMISSIONS]].
 
 damage(Whole) ->
     case rand:uniform(4) of
@@ -307,16 +401,3 @@ damage(Whole) ->
 
 noise(Max) ->
     rand:bytes(rand:uniform(Max)).
-
-%%% Helpers
-
-%% Runs a case with two ports joined over loopback, the server's active.
-with_pair(Config, Case) ->
-    on_node(
-      Config,
-      fun() ->
-              {Listener, Client, Server} = make_pair(#{}, #{}),
-              ok = gen_rpc_port:activate(Server),
-              _ = Case(Client, Server),
-              close([Client, Server, Listener])
-      end).

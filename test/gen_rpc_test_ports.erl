@@ -90,6 +90,11 @@ settings() ->
       idle_timeout => infinity,
       output_limit => 4 * 1024 * 1024,
       max_message_size => 100 * 1024 * 1024,
+      max_running => infinity,
+      tell_cancels => false,
+      compress => 0,
+      compress_context => false,
+      compression_threshold => 1024,
       socket_keepalive => {5, 6, 7}}.
 
 -spec tag(term()) -> binary().

@@ -57,6 +57,12 @@ static void on_body(flow *f, test_end *e, const gr_event *ev, flow_item *i)
         gr_session_taken(e->s, 1, ev->size);
 }
 
+static void set_hold(const flow *f, test_end *e)
+{
+    int all = f->hold || (f->hold_congested && gr_session_is_congested(e->s));
+    gr_session_hold(e->s, all ? GR_HOLD_ALL : GR_HOLD_NONE);
+}
+
 static void on_event(void *ctx, test_end *e, gr_event *ev)
 {
     flow *f = ctx;
@@ -66,7 +72,7 @@ static void on_event(void *ctx, test_end *e, gr_event *ev)
     keep(f, &i);
     if (ev->type == GR_EV_REQUEST && f->replies)
         assert_rc(flow_reply(e, ev->id, f->reply_size), GR_OK);
-    gr_session_hold(e->s, f->hold || (f->hold_congested && gr_session_is_congested(e->s)));
+    set_hold(f, e);
 }
 
 void flow_attach(flow *f, test_end *e)
@@ -84,7 +90,7 @@ void flow_free(flow *f)
 void flow_hold(flow *f, test_end *e, int on)
 {
     f->hold = on;
-    gr_session_hold(e->s, on || (f->hold_congested && gr_session_is_congested(e->s)));
+    set_hold(f, e);
     end_take(e);
 }
 

@@ -142,6 +142,16 @@ static void receiver_that_often_stops(void **state)
     }
 }
 
+/* What comes out of a stop is no measure, even if nothing but that comes for a while. */
+static void late_ones_are_no_measure(void **state)
+{
+    (void)state;
+    arrives(1000, 1001, 99);
+    for (uint64_t up = 13000; up < 80000; up += 12000)
+        for (uint64_t t = up - 12000; t < up - 6000; t += 500)
+            assert_int_equal(arrives(t, up + 1, 99), up - t);
+}
+
 /* A sender's clock that jumps ahead makes nothing late; one that stood still does, for two windows. */
 static void jumps_end(void **state)
 {
@@ -185,6 +195,7 @@ int main(void)
         test_of(minimum_is_of_the_last_windows),
         test_of(stopped_receiver),
         test_of(receiver_that_often_stops),
+        test_of(late_ones_are_no_measure),
         test_of(jumps_end),
         test_of(any_stamp_is_taken),
     };

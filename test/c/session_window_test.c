@@ -204,6 +204,34 @@ static void tiny_messages_are_bounded(void **state)
     both_live();
 }
 
+/* Ordered messages, which need no worker of their own, can be let through alone, in their order. */
+static void ordered_messages_pass_those_that_are_held(void **state)
+{
+    (void)state;
+    gr_session_hold(p.server.s, GR_HOLD_ALL);
+    p.server.hook = NULL;
+    for (uint64_t i = 1; i <= 60; i++)
+        assert_rc(end_cast_as(&p.client, i % 3 ? GR_UNORDERED : GR_ORDERED, i, i % 2 ? 100 : 50000),
+                  GR_OK);
+    pair_pump(&p);
+    end_expect_none(&p.server);
+    gr_session_hold(p.server.s, GR_HOLD_UNORDERED);
+    end_take(&p.server);
+    assert_true(gr_session_is_holding(p.server.s));
+    for (uint64_t i = 3; i <= 60; i += 3)
+        end_expect_cast(&p.server, GR_ORDERED, i, i % 2 ? 100 : 50000);
+    end_expect_none(&p.server);
+    gr_session_taken(p.server.s, 20, 10 * 50100);
+    assert_rc(end_cast_as(&p.client, GR_BROADCAST, 61, 10), GR_OK);
+    pair_pump(&p);
+    end_expect_cast(&p.server, GR_BROADCAST, 61, 10);
+    gr_session_hold(p.server.s, GR_HOLD_NONE);
+    pair_pump(&p);
+    end_take(&p.server);
+    assert_int_equal(p.server.count, 40);
+    assert_false(gr_session_is_holding(p.server.s));
+}
+
 /* Paused, a session looks at nothing; then it goes on as if nothing had been. */
 static void paused_session_goes_on(void **state)
 {
@@ -592,6 +620,7 @@ int main(void)
         test_of(held_large_messages_are_bounded),
         test_of(compression_does_not_widen_the_window),
         test_of(tiny_messages_are_bounded),
+        test_of(ordered_messages_pass_those_that_are_held),
         test_of(paused_session_goes_on),
         test_of(untaken_messages_stop_the_ordered_lane),
         test_of(taken_too_much_is_cut),

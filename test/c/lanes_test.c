@@ -632,16 +632,18 @@ static void ordered_gets_a_slot_in_the_end(void **state)
         take(1);
         ordered(9999, 450000);
         size_t rounds = 0;
-        for (; frames_find(&seen, 0, FT_REQUEST, 9999) == seen.count && rounds < 300; rounds++) {
+        int begun = 0;
+        for (; !begun && rounds < 300; rounds++) {
             while (l.waiting.count + l.open.count < 4)
                 large(id++, sizes[k]);
             take(FRAME / 2);
             ack();
+            begun = frames_find(&seen, 0, FT_REQUEST, 9999) < seen.count;
             for (; seen.messages_count; frames_forget(&seen))
                 for (size_t i = 0; i < seen.messages_count; i++)
                     assert_rc(gr_lanes_done(&l, seen.messages[i].first.slot), GR_OK);
         }
-        assert_true(rounds < 300);
+        assert_true(begun);
     }
 }
 
@@ -664,13 +666,13 @@ static void large_gets_a_slot_in_the_end(void **state)
                 ordered(id++, 450000);
             take(FRAME / 2);
             ack();
-            begun = frames_find(&seen, 0, FT_REQUEST, 9999) != seen.count;
             l.ordered_used = l.ordered_in;
+            begun = frames_find(&seen, 0, FT_REQUEST, 9999) < seen.count;
             for (; seen.messages_count; frames_forget(&seen))
                 for (size_t i = 0; i < seen.messages_count; i++)
                     assert_rc(gr_lanes_done(&l, seen.messages[i].first.slot), GR_OK);
         }
-        assert_true(rounds < 300);
+        assert_true(begun);
     }
 }
 

@@ -406,11 +406,11 @@ stopped_peer(Config) ->
     Node = echo(Client, Node),
     Frozen = gen_rpc_test_node:freeze(Server),
     Text = text(100000),
+    Part = fun(I) -> binary:copy(binary:part(Text, 0, I * 7919 rem 100000)) end,
     N = 3000,
     Grown = try
                 ok = watch(Client),
                 _ = run(Client, fun() ->
-                                        Part = fun(I) -> binary:part(Text, 0, I * 7919 rem 100000) end,
                                         [true = gen_rpc:cast(Node, gen_rpc_test_flow, note,
                                                              [I, Part(I)])
                                          || I <- lists:seq(1, N)]
@@ -419,6 +419,7 @@ stopped_peer(Config) ->
             after
                 gen_rpc_test_node:thaw(Frozen)
             end,
+    ct:pal("grown: ~p", [Grown]),
     ?assertMatch(#{rss := Rss} when Rss =< 32 * ?MIB, Grown),
     Node = echo(Client, Node),
     wait(fun() -> length(noted(Server)) + counter(Client, casts_dropped) =:= N end),

@@ -251,10 +251,10 @@ stopped_peer(Config, Policy, SendTimeout, Small, Large, Check) ->
     Check(Client, Total, length(Arrived)),
     ?assertEqual(Before, port_of(Client, Node)).
 
-%% How many were refused with the error of the policy; nothing is left in the mailbox.
+%% Each with a binary of its own. How many were refused with the error of the policy; nothing is
+%% left in the mailbox.
 cast_all(Dest, From, To, Size, SendTimeout) ->
-    Luggage = bytes(Size),
-    Refused = length([I || I <- lists:seq(From, To), not cast(Dest, I, Luggage, SendTimeout)]),
+    Refused = length([I || I <- lists:seq(From, To), not cast(Dest, I, bytes(Size), SendTimeout)]),
     [] = mailbox(),
     Refused.
 

@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% What has to be in order, on real nodes: ordered casts, and messages to registered processes.
-%% Their order, one at a time, whatever size they have and however they end; and nobody else's delay.
+%% Their order, one at a time, whatever size they have and however they end; and nobody else waits.
 -module(gen_rpc_ordered_SUITE).
 
 -behaviour(ct_suite).

@@ -88,7 +88,7 @@ static gr_hold what_to_hold(drv_conn *c)
 }
 
 /* What arrives behind the first one that can't be delivered stays where it is for a moment. */
-static void hold(drv_conn *c)
+static gr_hold hold(drv_conn *c)
 {
     gr_hold what = what_to_hold(c);
     gr_session_hold(c->session, what);
@@ -97,6 +97,7 @@ static void hold(drv_conn *c)
     else if (!c->held)
         c->held = drv_now();
     gr_session_pause(c->session, is_paused(c));
+    return what;
 }
 
 static void answer(drv_conn *c, gr_event *ev)
@@ -196,10 +197,13 @@ static int pump_batch(drv_conn *c)
 {
     batch b;
     int rc = GR_OK;
+    gr_hold what = hold(c);
     b.count = 0;
     while (b.count < DRV_BATCH_MAX && c->state == DRV_CONN_OPEN) {
         gr_event ev;
-        hold(c);
+        /* Within a batch only places run out, and what is held changes what to do next. */
+        if (what != GR_HOLD_NONE || c->places.max)
+            what = hold(c);
         rc = gr_session_event(c->session, &ev);
         if (rc != GR_OK)
             break;

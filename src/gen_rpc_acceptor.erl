@@ -52,8 +52,12 @@ handle_call(_Request, _From, State) ->
 -spec handle_cast(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
 handle_cast(activate, #state{port = Port} = State) ->
     case gen_rpc_port:activate(Port) of
-        ok -> {noreply, State};
-        down -> {stop, normal, State}
+        ok ->
+            {noreply, State};
+        down ->
+            %% If it went down as ours, that was said before. Else the listener has heard why.
+            receive {Port, down, Reason} -> lost(State, Reason) after 0 -> ok end,
+            {stop, normal, State}
     end;
 handle_cast(_Request, State) ->
     gen_rpc_log:stray(cast),

@@ -552,33 +552,35 @@ void drv_conn_writable(drv_conn *c)
         drv_io_settle(c);
 }
 
+/* The deadline of a state that has one; only with a session there are other times. */
+static void time_is_up(drv_conn *c)
+{
+    switch (c->state) {
+    case DRV_CONN_CONNECTING:
+        drv_conn_down(c, drv_reason_atom(DRV_ATOM_CONNECT_TIMEOUT));
+        break;
+    case DRV_CONN_SECURING:
+        drv_conn_fail(c, GR_EAUTHTIME);
+        break;
+    case DRV_CONN_CLOSING:
+        drv_conn_down(c, drv_reason_atom(DRV_ATOM_NORMAL));
+        break;
+    default:
+        break;
+    }
+}
+
 void drv_conn_timeout(drv_conn *c)
 {
     c->armed = GR_FOREVER;
     uint64_t now = drv_now();
-    if (c->state == DRV_CONN_CONNECTING) {
+    if (c->state != DRV_CONN_OPEN) {
         if (c->deadline <= now)
-            drv_conn_down(c, drv_reason_atom(DRV_ATOM_CONNECT_TIMEOUT));
+            time_is_up(c);
         else
             drv_io_arm(c);
         return;
     }
-    if (c->state == DRV_CONN_CLOSING) {
-        if (c->deadline <= now)
-            drv_conn_down(c, drv_reason_atom(DRV_ATOM_NORMAL));
-        else
-            drv_io_arm(c);
-        return;
-    }
-    if (c->state == DRV_CONN_SECURING) {
-        if (c->deadline <= now)
-            drv_conn_fail(c, GR_EAUTHTIME);
-        else
-            drv_io_arm(c);
-        return;
-    }
-    if (c->state != DRV_CONN_OPEN)
-        return;
     gr_session_clock(c->session, now);
     drv_io_turn(c);
     trim(c, now);

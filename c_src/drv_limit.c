@@ -35,16 +35,6 @@ static void join(drv_places *p)
     last = p;
 }
 
-static drv_places *leave_first(void)
-{
-    drv_places *p = first;
-    first = p->next;
-    if (!first)
-        last = NULL;
-    p->waits = 0;
-    return p;
-}
-
 static void leave(drv_places *p)
 {
     drv_places *before = NULL;
@@ -61,13 +51,21 @@ static void leave(drv_places *p)
     p->waits = 0;
 }
 
+/* There is a place: whoever is first leaves the line and has a look. */
+static void tell_first(void)
+{
+    drv_places *p = first;
+    leave(p);
+    drv_tell(p->port, DRV_ATOM_FLUSH);
+}
+
 /* Each that is told may take several; one that finds nothing joins again. */
 static void give_back(uint64_t places)
 {
     erl_drv_mutex_lock(lock);
     taken -= places;
     while (places-- && first)
-        drv_tell(leave_first()->port, DRV_ATOM_FLUSH);
+        tell_first();
     erl_drv_mutex_unlock(lock);
 }
 
@@ -117,7 +115,7 @@ void drv_limit_pass(drv_places *p)
     erl_drv_mutex_lock(lock);
     leave(p);
     if (taken < p->max && first)
-        drv_tell(leave_first()->port, DRV_ATOM_FLUSH);
+        tell_first();
     erl_drv_mutex_unlock(lock);
 }
 

@@ -96,7 +96,6 @@ int gr_lanes_small(gr_lanes *l, const gr_frame *f, const gr_piece *pieces, size_
     int direct = !l->small.size && small_may_leave(l, charge);
     l->small_in += size;
     if (direct) {
-        l->small_moved += size;
         l->small_sent += charge;
         return gr_outq_put(&l->out, KIND_SMALL, head, head_size, pieces, n);
     }
@@ -115,6 +114,12 @@ int gr_lanes_small_now(gr_lanes *l, const gr_frame *f)
 uint64_t gr_lanes_small_gone(const gr_lanes *l)
 {
     return l->out.done[KIND_SMALL];
+}
+
+/* What waits is the end of all that was ever put on the lane. */
+int gr_lanes_small_moved(const gr_lanes *l, uint64_t position)
+{
+    return position < l->small_in - l->small.size;
 }
 
 /* Many streams at once would take too much memory: then the message goes as it is. */
@@ -233,8 +238,24 @@ static uint64_t ordered_charge(const gr_msg *m)
     return m->frame.whole + GR_FRAME_CHARGE;
 }
 
-static int give_up(gr_lanes *l, gr_msgs *list, gr_msg *m)
+static gr_msg *find(const gr_lanes *l, uint64_t id)
 {
+    gr_msg *m = gr_msgs_find(&l->waiting, id);
+    if (!m)
+        m = gr_msgs_find(&l->open, id);
+    return m ? m : gr_msgs_find(&l->ordered, id);
+}
+
+static gr_msgs *list_of(gr_lanes *l, const gr_msg *m)
+{
+    if (m->frame.flags & GR_FLAG_ORDERED)
+        return &l->ordered;
+    return m->slot < 0 ? &l->waiting : &l->open;
+}
+
+static int give_up(gr_lanes *l, gr_msg *m)
+{
+    gr_msgs *list = list_of(l, m);
     int rc = m->begun ? GR_EBUSY : GR_OK;
     gr_frame f = {.type = GR_FRAME_ABORT, .slot = (uint16_t)m->slot};
     gr_msgs_remove(list, m);
@@ -256,22 +277,13 @@ static int give_up(gr_lanes *l, gr_msgs *list, gr_msg *m)
 
 int gr_lanes_cancel(gr_lanes *l, uint64_t id)
 {
-    gr_msgs *const lists[] = {&l->waiting, &l->open, &l->ordered};
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
-        gr_msg *m = gr_msgs_find(lists[i], id);
-        if (m)
-            return give_up(l, lists[i], m);
-    }
-    return GR_ENOENT;
+    gr_msg *m = find(l, id);
+    return m ? give_up(l, m) : GR_ENOENT;
 }
 
 int gr_lanes_is_waiting(const gr_lanes *l, uint64_t id)
 {
-    const gr_msg *m = gr_msgs_find(&l->waiting, id);
-    if (!m)
-        m = gr_msgs_find(&l->open, id);
-    if (!m)
-        m = gr_msgs_find(&l->ordered, id);
+    const gr_msg *m = find(l, id);
     return m && !m->begun;
 }
 
@@ -427,7 +439,7 @@ int gr_lanes_stage(gr_lanes *l)
     int rc = GR_OK;
     while (small_ready(l)) {
         l->small_sent += gr_outq_oldest(&l->small);
-        l->small_moved += gr_outq_move(&l->out, &l->small);
+        (void)gr_outq_move(&l->out, &l->small);
     }
     while (rc == GR_OK && out_is_short(l)) {
         int ordered = ordered_ready(l);

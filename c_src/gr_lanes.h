@@ -42,7 +42,6 @@ typedef struct gr_lanes {
     size_t slots_used;
     uint64_t slots_bytes;  /* sum of these */
     uint64_t small_in;     /* bytes ever put on the small lane */
-    uint64_t small_moved;  /* of these, put into out */
     uint64_t small_sent;   /* bytes ever put into out that the peer counts as small */
     uint64_t small_used;   /* of these, used by the peer */
     uint64_t ordered_in;   /* bodies ever taken from the ordered lane, bytes */
@@ -80,6 +79,9 @@ int gr_lanes_small_now(gr_lanes *l, const gr_frame *f);
 
 /* Bytes of the small lane that have begun to leave, to compare with small_in before a message. */
 uint64_t gr_lanes_small_gone(const gr_lanes *l);
+
+/* Whether the message before which small_in was that has been put into the output queue. */
+int gr_lanes_small_moved(const gr_lanes *l, uint64_t position);
 
 /* A large or an ordered message. frame.whole is its size. deflate: worth a try. */
 int gr_lanes_large(gr_lanes *l, const gr_frame *f, const gr_piece *pieces, size_t n, int deflate);

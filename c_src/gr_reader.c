@@ -65,6 +65,12 @@ static int resize(gr_reader *r, size_t room)
     return GR_OK;
 }
 
+/* Its content goes into a slot, and need not be there as a whole. */
+static int is_fragment(const gr_frame *f)
+{
+    return f->flags & GR_FLAG_LARGE || f->type == GR_FRAME_DATA;
+}
+
 /* Bytes that the frame at the start needs in the buffer; a head's worth while none is known. */
 static size_t frame_need(const gr_reader *r)
 {
@@ -73,7 +79,7 @@ static size_t frame_need(const gr_reader *r)
         gr_frame_read(r->buf + r->start, r->from_server, &f) != GR_OK)
         return GR_FRAME_HEAD;
     size_t need = GR_FRAME_HEAD + gr_frame_fields(f.flags);
-    return f.flags & GR_FLAG_LARGE || f.type == GR_FRAME_DATA ? need : need + f.size;
+    return is_fragment(&f) ? need : need + f.size;
 }
 
 static int make_room(gr_reader *r)
@@ -254,7 +260,7 @@ static int read_frame(gr_reader *r, gr_input *in)
     if (rc != GR_OK)
         return rc;
     size_t start = GR_FRAME_HEAD + gr_frame_fields(f->flags);
-    int fragment = f->flags & GR_FLAG_LARGE || f->type == GR_FRAME_DATA;
+    int fragment = is_fragment(f);
     if (have < start || (!fragment && have - start < f->size))
         return GR_NONE;
     if (f->flags & GR_FLAG_DEFLATED && !fragment && !r->budget) {

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "gr_deflate_level.h"
 #include "gr_session_impl.h"
 #include "gr_wire.h"
 
@@ -27,7 +28,8 @@ int gr_session_fail(gr_session *s, int rc)
 static int is_valid(const gr_session_config *cfg)
 {
     return cfg->auth.max_message <= GR_MESSAGE_MAX && cfg->frame_max >= GR_SESSION_FRAME_MIN &&
-           cfg->frame_max <= GR_SESSION_FRAME_MAX && cfg->compress >= 0 && cfg->compress <= 9;
+           cfg->frame_max <= GR_SESSION_FRAME_MAX && cfg->compress >= 0 &&
+           cfg->compress <= GR_DEFLATE_LEVEL_MAX;
 }
 
 static void configure(gr_session *s, const gr_session_config *cfg)
@@ -134,11 +136,16 @@ static void note_output(gr_session *s)
         s->moved = s->now;
 }
 
+static void note_frame(gr_session *s)
+{
+    note_output(s);
+    s->frames_out++;
+}
+
 int gr_session_put_control(gr_session *s, gr_frame_type type, unsigned slot, uint64_t id)
 {
     gr_frame f = {.type = type, .slot = (uint16_t)slot, .id = id};
-    note_output(s);
-    s->frames_out++;
+    note_frame(s);
     return gr_session_fail(s, gr_lanes_first(&s->lanes, &f));
 }
 
@@ -148,9 +155,8 @@ static int put_bye(gr_session *s)
     gr_frame f = {.type = GR_FRAME_BYE};
     if (!s->bye_wanted || s->bye_sent || (s->role == GR_CLIENT && !gr_lanes_empty(&s->lanes)))
         return GR_OK;
-    note_output(s);
+    note_frame(s);
     s->bye_sent = 1;
-    s->frames_out++;
     return gr_session_fail(s, gr_lanes_last(&s->lanes, &f));
 }
 
@@ -364,33 +370,42 @@ static int make_deflate(gr_session *s)
     return s->deflate ? GR_OK : gr_deflate_new(&s->deflate, s->mem, s->level);
 }
 
-/*
- * Compresses a small message if that pays: then f says so, and *out is what to send. With a context
- * all of those that may use it do, because it has to see them in order.
- */
+/* A message for itself, if that pays. */
+static int deflate_alone(gr_session *s, const gr_piece *pieces, size_t count, size_t size,
+                         size_t *out_size)
+{
+    if (!gr_deflate_worth_trying(&s->advice))
+        return GR_NONE;
+    int rc = make_deflate(s);
+    if (rc == GR_OK)
+        rc = gr_deflate_small(s->deflate, pieces, count, s->scratch, size, out_size);
+    if (GR_IS_FATAL(rc))
+        return rc;
+    gr_deflate_tried(&s->advice, size, rc == GR_OK ? *out_size : size);
+    return rc == GR_OK && !gr_deflate_pays(size, *out_size) ? GR_NONE : rc;
+}
+
+/* All of those that may use the context do, because it has to see them in order. */
+static int deflate_in_context(gr_session *s, const gr_piece *pieces, size_t count, size_t *out_size)
+{
+    int rc = make_deflate(s);
+    if (rc != GR_OK)
+        return rc;
+    return gr_deflate_context(s->deflate, pieces, count, s->scratch, GR_SMALL_MAX, out_size);
+}
+
+/* Compresses a small message if that pays: then f says so, and *out is what to send. */
 static int deflate_small(gr_session *s, gr_frame *f, const gr_piece *pieces, size_t count,
                          gr_piece *out)
 {
     size_t size = f->whole;
     int context = s->with_context && size <= CONTEXT_MAX && !(f->flags & GR_FLAG_ORDERED);
-    if (!context && !gr_deflate_worth_trying(&s->advice))
-        return GR_NONE;
-    int rc = make_deflate(s);
+    int rc = context ? deflate_in_context(s, pieces, count, &out->size)
+                     : deflate_alone(s, pieces, count, size, &out->size);
     if (rc != GR_OK)
         return rc;
     out->data = s->scratch;
     out->owner = NULL;
-    if (context)
-        rc = gr_deflate_context(s->deflate, pieces, count, s->scratch, GR_SMALL_MAX, &out->size);
-    else
-        rc = gr_deflate_small(s->deflate, pieces, count, s->scratch, size, &out->size);
-    if (!context && !GR_IS_FATAL(rc)) {
-        gr_deflate_tried(&s->advice, size, rc == GR_OK ? out->size : size);
-        if (rc == GR_OK && !gr_deflate_pays(size, out->size))
-            rc = GR_NONE;
-    }
-    if (rc != GR_OK)
-        return rc;
     s->deflate_in += size;
     s->deflate_out += out->size;
     f->flags |= GR_FLAG_DEFLATED | (context ? GR_FLAG_CONTEXT : 0);
@@ -404,8 +419,7 @@ static int put_message(gr_session *s, gr_frame *f, const gr_piece *pieces, size_
     gr_piece small;
     int large = f->whole > GR_SMALL_MAX;
     int deflate = s->level && f->whole >= s->compress_min;
-    note_output(s);
-    s->frames_out++;
+    note_frame(s);
     if (deflate && !large) {
         int rc = deflate_small(s, f, pieces, count, &small);
         if (GR_IS_FATAL(rc))
@@ -492,8 +506,7 @@ static int put_too_big(gr_session *s, uint64_t id, uint64_t size, uint64_t limit
     gr_put64(body, size);
     gr_put64(body + 8, limit);
     gr_piece p = {body, sizeof body, NULL};
-    note_output(s);
-    s->frames_out++;
+    note_frame(s);
     int rc = gr_session_fail(s, gr_lanes_small(&s->lanes, &f, &p, 1));
     return rc == GR_OK ? GR_ETOOBIG : rc;
 }
@@ -540,10 +553,9 @@ int gr_session_tell_cancel(gr_session *s, const gr_call *c)
         if (rc != GR_ENOENT)
             return rc == GR_EBUSY ? GR_OK : rc;
     }
-    note_output(s);
-    s->frames_out++;
+    note_frame(s);
     s->cancels_out++;
-    int gone = c->position == GR_POSITION_LANES || c->position < s->lanes.small_moved;
+    int gone = c->position == GR_POSITION_LANES || gr_lanes_small_moved(&s->lanes, c->position);
     return gr_session_fail(s, gone ? gr_lanes_small_now(&s->lanes, &f)
                                    : gr_lanes_small(&s->lanes, &f, NULL, 0));
 }

@@ -20,6 +20,9 @@
 /* Callers answered in one callback when a connection is lost, some 300 ns each. */
 #define DRAIN_BUDGET ((size_t)1000)
 
+/* How long nothing is read when no request can be delivered, ms. */
+#define HOLD_PAUSE 20u
+
 /* Of the session's configuration: everything but the timeout of the connect before it. */
 typedef struct conn_config {
     gr_session_config session;
@@ -55,6 +58,7 @@ static int read_config(gr_role role, const uint8_t *buf, size_t size, conn_confi
     s->auth.cookie = drv_args_str(&a);
     out->tls = drv_args_u64(&a);
     out->sni = drv_args_str(&a);
+    s->hold_pause = HOLD_PAUSE;
     s->now = drv_now();
     return drv_args_done(&a) ? GR_OK : GR_ESTATE;
 }
@@ -364,6 +368,11 @@ static ErlDrvSSizeT do_cancel(drv_conn *c, const char *buf, size_t size, drv_res
     return drv_result_status(r, rc == GR_OK ? DRV_ST_YES : DRV_ST_NO);
 }
 
+static int is_holding(const drv_conn *c)
+{
+    return c->session && gr_session_is_holding(c->session);
+}
+
 static ErlDrvSSizeT do_settle(drv_conn *c)
 {
     if (c->state == DRV_CONN_SECURING)
@@ -468,7 +477,7 @@ ErlDrvSSizeT drv_conn_control(drv_conn *c, unsigned cmd, const char *buf, size_t
     case DRV_CMD_CREDIT:
         if (c->undelivered)
             c->undelivered--;
-        return c->held ? do_settle(c) : drv_result_none();
+        return is_holding(c) ? do_settle(c) : drv_result_none();
     case DRV_CMD_ACTIVATE:
         if (c->state == DRV_CONN_DOWN)
             return drv_result_status(r, DRV_ST_DOWN);

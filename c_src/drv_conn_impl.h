@@ -43,7 +43,6 @@ struct drv_conn {
     unsigned undelivered; /* messages of requests that the acceptor has not taken yet */
     int server;
     int active;        /* requests may be delivered */
-    uint64_t held;     /* since when they can't be, ms; 0: they can */
     int eof;           /* nothing more to read */
     int reading;       /* selected for reading */
     int writing;       /* selected for writing */

@@ -45,12 +45,6 @@
 /* Messages of requests on their way to the acceptor; it takes one while the next is filled. */
 #define UNDELIVERED_MAX 8
 
-/*
- * How long nothing is read when no request can be delivered, ms. Usually the acceptor is ready again
- * before; after that they are taken in, because cancels and acknowledgements come between them.
- */
-#define PAUSE_MAX 20u
-
 void drv_io_select(drv_conn *c, int mode, int on)
 {
     int *now = mode == ERL_DRV_READ ? &c->reading : &c->writing;
@@ -61,11 +55,6 @@ void drv_io_select(drv_conn *c, int mode, int on)
 }
 
 /* ---- events ---- */
-
-static int is_paused(const drv_conn *c)
-{
-    return c->held && drv_now() < c->held + PAUSE_MAX;
-}
 
 /* Until the acceptor has it nobody has to know. */
 static int is_unowned(const drv_conn *c)
@@ -87,16 +76,10 @@ static gr_hold what_to_hold(drv_conn *c)
     return place ? GR_HOLD_NONE : GR_HOLD_UNORDERED;
 }
 
-/* What arrives behind the first one that can't be delivered stays where it is for a moment. */
 static gr_hold hold(drv_conn *c)
 {
     gr_hold what = what_to_hold(c);
     gr_session_hold(c->session, what);
-    if (what == GR_HOLD_NONE || !gr_session_is_holding(c->session))
-        c->held = 0;
-    else if (!c->held)
-        c->held = drv_now();
-    gr_session_pause(c->session, is_paused(c));
     return what;
 }
 
@@ -301,12 +284,12 @@ static void open_records(drv_conn *c)
         pump(c);
         if (before == budget)
             break;
-    } while (c->state == DRV_CONN_OPEN && rc == GR_OK && budget && !is_paused(c) &&
-             !gr_session_more(c->session));
+    } while (c->state == DRV_CONN_OPEN && rc == GR_OK && budget &&
+             !gr_session_is_paused(c->session) && !gr_session_more(c->session));
     if (c->state != DRV_CONN_OPEN)
         return;
     c->more = rc == GR_OK;
-    if (c->more && !is_paused(c))
+    if (c->more && !gr_session_is_paused(c->session))
         ask_flush(c);
     if (rc == GR_EEOF || rc == GR_ETLS_TRUNCATED) {
         c->eof = 1;
@@ -325,8 +308,6 @@ static uint64_t due_of(const drv_conn *c)
         return c->deadline;
     uint64_t due = gr_session_due(c->session);
     uint64_t own = c->trimmed ? GR_FOREVER : c->used + TRIM_AFTER;
-    if (c->held && !c->reading && c->held + PAUSE_MAX < own)
-        own = c->held + PAUSE_MAX;
     return due < own ? due : own;
 }
 
@@ -396,7 +377,7 @@ void drv_io_settle(drv_conn *c)
     if (c->state == DRV_CONN_SECURING)
         drv_io_arm(c);
     pump(c);
-    if (c->state == DRV_CONN_OPEN && c->more && !is_paused(c))
+    if (c->state == DRV_CONN_OPEN && c->more && !gr_session_is_paused(c->session))
         open_records(c);
     if (c->state == DRV_CONN_OPEN && !c->flush_pending && !c->writing)
         flush(c);
@@ -408,7 +389,7 @@ void drv_io_settle(drv_conn *c)
         drv_io_select(c, ERL_DRV_WRITE, 1);
     if (gr_session_more(c->session))
         ask_flush(c);
-    drv_io_select(c, ERL_DRV_READ, !c->eof && !is_paused(c));
+    drv_io_select(c, ERL_DRV_READ, !c->eof && !gr_session_is_paused(c->session));
     drv_io_arm(c);
 }
 
@@ -479,7 +460,7 @@ static void read_tls(drv_conn *c)
     if (c->state != DRV_CONN_OPEN)
         return;
     c->more = 1;
-    if (!is_paused(c))
+    if (!gr_session_is_paused(c->session))
         open_records(c);
 }
 
@@ -488,8 +469,8 @@ static void read_plain(drv_conn *c)
     size_t spent = 0;
     int drained = 0;
     uint64_t end = drv_now_us() + READ_TIME;
-    while (c->state == DRV_CONN_OPEN && spent < READ_BUDGET && !drained && !is_paused(c) &&
-           !gr_session_more(c->session)) {
+    while (c->state == DRV_CONN_OPEN && spent < READ_BUDGET && !drained &&
+           !gr_session_is_paused(c->session) && !gr_session_more(c->session)) {
         uint64_t frames = gr_session_frames_in(c->session);
         ssize_t got = read_some(c, READ_BUDGET - spent, &drained);
         if (got > 0) {

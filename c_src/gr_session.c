@@ -40,6 +40,8 @@ static void configure(gr_session *s, const gr_session_config *cfg)
     s->send_timeout = cfg->send_timeout;
     s->keepalive_interval = cfg->keepalive_interval;
     s->idle_timeout = cfg->idle_timeout;
+    s->hold_pause = cfg->hold_pause;
+    s->held_since = GR_FOREVER;
     s->level = cfg->compress;
     s->with_context = cfg->compress_context;
     s->compress_min = cfg->compress_min;
@@ -117,7 +119,7 @@ int gr_session_more(gr_session *s)
 {
     if (s->failed != GR_OK || s->auth)
         return 0;
-    return (s->in.more && !s->pause) || gr_lanes_more(&s->lanes);
+    return (s->in.more && !gr_session_is_paused(s)) || gr_lanes_more(&s->lanes);
 }
 
 /* ---- output ---- */

@@ -42,6 +42,7 @@ typedef struct gr_session_config {
     uint64_t send_timeout;       /* ms without progress while output is queued */
     uint64_t keepalive_interval; /* ms of silence before a ping, and then to its answer */
     uint64_t idle_timeout;       /* ms without calls, casts and replies until GR_EV_IDLE */
+    uint64_t hold_pause;         /* ms, see gr_session_is_paused; 0: never */
     uint64_t now;                /* ms */
 } gr_session_config;
 
@@ -130,10 +131,11 @@ void gr_session_hold(gr_session *s, gr_hold what);
 int gr_session_is_holding(const gr_session *s);
 
 /*
- * Whether what has arrived is not even looked at. For a moment only, because cancels and the like wait
- * as well; it saves keeping requests that can be delivered in the next moment.
+ * Whether what has arrived is not even looked at, and nothing more should be read: so it is from the
+ * first request that is held back for hold_pause, because usually that can be delivered before, and
+ * needs not be kept. Not longer, because cancels and the like wait as well.
  */
-void gr_session_pause(gr_session *s, int on);
+int gr_session_is_paused(const gr_session *s);
 
 /* Whether so many replies wait that no new requests should be delivered. */
 int gr_session_is_congested(const gr_session *s);
@@ -201,7 +203,7 @@ void gr_session_trim(gr_session *s);
 /* Does what is due. GR_OK or a fatal code. */
 int gr_session_tick(gr_session *s);
 
-/* When gr_session_tick is to be called next, ms; GR_FOREVER: no time is running. */
+/* When gr_session_tick, and then gr_session_event, is to be called next, ms; GR_FOREVER: no time is running. */
 uint64_t gr_session_due(const gr_session *s);
 
 /* After a fatal error or before freeing: a submitter that is still owed an answer, or NULL. */

@@ -38,8 +38,9 @@ struct gr_session {
     size_t below;             /* bytes consumed but not written */
     int eof;                  /* the code for it if it is not expected; GR_OK: not yet */
     gr_hold hold;             /* which requests and casts are not delivered */
-    int pause;                /* nothing is taken from what has arrived */
-    int bye_wanted;           /* nothing new is taken from this side */
+    uint64_t held_since;      /* the first one of them; GR_FOREVER: there is none */
+    uint64_t hold_pause;
+    int bye_wanted; /* nothing new is taken from this side */
     int bye_sent;
     int bye_seen;
     int end_told;
@@ -95,6 +96,12 @@ static inline uint64_t gr_min64(uint64_t a, uint64_t b)
 static inline uint64_t gr_max64(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
+}
+
+/* When what has arrived is looked at again, if something is held back. */
+static inline uint64_t gr_session_pause_end(const gr_session *s)
+{
+    return gr_later(s->held_since, s->hold_pause);
 }
 
 /* Remembers a fatal code; returns rc. */

@@ -31,6 +31,8 @@ void gr_session_filled(gr_session *s, size_t n)
 void gr_session_hold(gr_session *s, gr_hold what)
 {
     s->hold = what;
+    if (what == GR_HOLD_NONE || !gr_session_is_holding(s))
+        s->held_since = GR_FOREVER;
 }
 
 int gr_session_is_holding(const gr_session *s)
@@ -38,9 +40,9 @@ int gr_session_is_holding(const gr_session *s)
     return s->inbox.first || s->ordered.first;
 }
 
-void gr_session_pause(gr_session *s, int on)
+int gr_session_is_paused(const gr_session *s)
 {
-    s->pause = on;
+    return s->held_since != GR_FOREVER && s->now < gr_session_pause_end(s);
 }
 
 void gr_session_taken(gr_session *s, uint32_t messages, uint64_t bytes)
@@ -213,8 +215,10 @@ static int on_request(gr_session *s, gr_input *in, gr_event *ev)
         if (!b->first && !is_held(s, b))
             return deliver(s, in, ev);
         rc = gr_inbox_put(b, in);
-        if (rc == GR_OK)
+        if (rc == GR_OK) {
+            s->held_since = gr_min64(s->held_since, s->now);
             return GR_NONE;
+        }
     }
     if (in->blob.owner)
         s->blobs->unref(s->blobs->ctx, in->blob.owner);
@@ -364,7 +368,7 @@ static int next_input(gr_session *s, gr_event *ev)
     int rc = next_held(s, ev);
     if (rc != GR_NONE)
         return rc;
-    while (!s->pause && (rc = gr_reader_next(&s->in, &in)) == GR_OK) {
+    while (!gr_session_is_paused(s) && (rc = gr_reader_next(&s->in, &in)) == GR_OK) {
         rc = on_frame(s, &in, ev);
         if (rc != GR_NONE)
             return rc;
@@ -389,7 +393,7 @@ static int next_event(gr_session *s, gr_event *ev)
     int rc = next_input(s, ev);
     if (rc != GR_OK || ev->type != GR_EV_NONE)
         return rc;
-    if (s->end_told || s->in.more || s->pause)
+    if (s->end_told || s->in.more || gr_session_is_paused(s))
         return GR_NONE;
     if (server_done(s)) {
         rc = gr_session_say_bye(s);

@@ -60,6 +60,11 @@ static uint64_t sweep_due(const gr_session *s)
     return any ? gr_later(s->swept, SWEEP_INTERVAL) : GR_FOREVER;
 }
 
+static uint64_t pause_due(const gr_session *s)
+{
+    return gr_session_is_paused(s) ? gr_session_pause_end(s) : GR_FOREVER;
+}
+
 uint64_t gr_session_due(const gr_session *s)
 {
     if (s->failed != GR_OK)
@@ -68,6 +73,7 @@ uint64_t gr_session_due(const gr_session *s)
         return s->auth_deadline;
     uint64_t t = gr_min64(s->close_deadline, keepalive_due(s));
     t = gr_min64(t, gr_min64(stall_due(s), poke_due(s)));
+    t = gr_min64(t, pause_due(s));
     return gr_min64(t, gr_min64(idle_due(s), sweep_due(s)));
 }
 

@@ -9,6 +9,9 @@
 -export([start_link/2, activate/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
+%% Half of what one message of the driver brings at most.
+-define(SHARE, 64).
+
 -type peer() :: #{node := binary(), address := {inet:ip_address(), inet:port_number()}}.
 -export_type([peer/0]).
 
@@ -117,10 +120,22 @@ terminate(_Reason, State0) ->
 
 %%% Workers
 
-start(Requests, #state{limited = false, killing = false, port = Port} = State) ->
-    pass_on(start_workers(Requests, Port, []), State);
-start(Requests, State) ->
-    start_watched(Requests, State, []).
+start(Requests, #state{limited = true} = State) ->
+    start_watched(Requests, State, []);
+start(Requests, #state{killing = true} = State) ->
+    start_watched(share(Requests, 0, []), State, []);
+start(Requests, #state{port = Port} = State) ->
+    pass_on(start_workers(share(Requests, 0, []), Port, []), State).
+
+%% Of many casts some are started by another process: a scheduler with nothing to do takes that over
+%% at once, and with it the starting, instead of many new processes one by one.
+share(Requests, ?SHARE, Casts) ->
+    _ = spawn(gen_rpc_worker, start_casts, [lists:reverse(Casts)]),
+    Requests;
+share([{0, Request} | Rest], N, Casts) ->
+    share(Rest, N + 1, [Request | Casts]);
+share(Requests, _N, Casts) ->
+    lists:foldl(fun(Request, Rest) -> [{0, Request} | Rest] end, Requests, Casts).
 
 %% A worker of a call is monitored: its caller hears of its death, whatever killed it. The tag
 %% makes that message tell the call, so nothing has to be kept for it here. Returns what is to be

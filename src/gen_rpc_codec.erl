@@ -16,7 +16,7 @@
 
 -spec encode(module(), atom(), [term()]) -> [binary()].
 encode(M, F, A) ->
-    Plain = erlang:term_to_iovec({M, F, A}),
+    Plain = gen_rpc_term:encode({M, F, A}, A),
     case iolist_size(Plain) of
         Size when Size < ?LARGE -> Plain;
         Size -> encode_large(M, F, A, Size, Plain)
@@ -61,7 +61,7 @@ decode(Plain) ->
 %% A message to a registered process.
 -spec encode_broadcast(atom(), term()) -> [binary()].
 encode_broadcast(Name, Message) ->
-    erlang:term_to_iovec({Name, Message}).
+    gen_rpc_term:encode({Name, Message}, [Message]).
 
 -spec decode_broadcast(binary()) -> {atom(), term()} | invalid.
 decode_broadcast(Body) ->

@@ -27,7 +27,7 @@
 
 -spec encode(outcome()) -> [binary()].
 encode({return, Value}) when is_binary(Value), byte_size(Value) >= ?LARGE -> [<<?RAW>>, Value];
-encode({return, Value}) -> erlang:term_to_iovec({?RETURN, Value});
+encode({return, Value}) -> gen_rpc_term:encode({?RETURN, Value}, [Value]);
 encode({throw, Value}) -> erlang:term_to_iovec({?THROW, Value});
 encode({exit, Reason}) -> erlang:term_to_iovec({?EXIT, Reason});
 encode({error, Reason, Stack}) -> erlang:term_to_iovec({?ERROR, Reason, Stack});

@@ -2,7 +2,7 @@
 %% Worker: the process of one request. It decodes, runs, and hands the reply to the port itself.
 -module(gen_rpc_worker).
 
--export([call/3, cast/1, reply/3, report_exit/3, kill/1]).
+-export([call/3, cast/1, start_casts/1, reply/3, report_exit/3, kill/1]).
 -export([local_call/4, local_cast/3]).
 -export([run_local/4, run_cast/3]).
 
@@ -24,6 +24,11 @@ cast(Request) ->
         {M, F, A} -> run_cast(M, F, A);
         invalid -> gen_rpc_log:warning(#{what => "invalid cast ignored"})
     end.
+
+%% Starts the workers of casts.
+-spec start_casts([binary()]) -> ok.
+start_casts(Requests) ->
+    lists:foreach(fun(Request) -> spawn(?MODULE, cast, [Request]) end, Requests).
 
 %% Tells the caller that the worker of its request died. Never blocks the acceptor: the reply may
 %% have to wait for room.

@@ -53,6 +53,10 @@ void end_take(test_end *e);
 
 /* Puts bytes in and takes the events. Returns e->rc. A dead session takes and ignores all. */
 int end_feed(test_end *e, const void *data, size_t size);
+
+/* The same as long as it looks at what comes. Returns how many bytes it took. */
+size_t end_offer(test_end *e, const void *data, size_t size);
+
 int end_feed_bytewise(test_end *e, const void *data, size_t size);
 
 /* Moves output, all that may leave now, but at most max bytes, to the end of *to. Returns how much. */

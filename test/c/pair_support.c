@@ -58,10 +58,10 @@ int link_deliver(test_pair *p, test_link *l, test_end *to)
         n = (size_t)(l->stop - l->moved);
     if (!n)
         return 0;
-    end_feed(to, l->bytes.data, n);
+    n = end_offer(to, l->bytes.data, n);
     bytes_drop(&l->bytes, n);
     l->moved += n;
-    return 1;
+    return n > 0;
 }
 
 void pair_pump(test_pair *p)

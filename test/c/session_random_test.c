@@ -67,7 +67,6 @@ typedef struct world {
     size_t untaken[2 * MANY]; /* sizes of ordered messages that nothing runs yet, oldest first */
     size_t untaken_count;
     gr_hold hold;
-    int paused; /* the server reads nothing, and looks at nothing that it has read */
     size_t deaths;
     int closing;  /* whether a side has begun to close */
     int cut;      /* whether the link was cut */
@@ -90,6 +89,7 @@ enum {
     TOO_LATE,
     ABORTED,
     HELD,
+    PAUSED,
     IDLE,
     PEACE,
     CUT,
@@ -449,8 +449,7 @@ static void move_some(world *w)
             link_send(p, &p->client, &p->up);
             break;
         case 1:
-            if (!w->paused)
-                link_deliver(p, &p->up, &p->server);
+            link_deliver(p, &p->up, &p->server);
             break;
         case 2:
             link_send(p, &p->server, &p->down);
@@ -470,23 +469,19 @@ static void pass_time(world *w)
     end_tick(&w->pair.server, w->pair.now);
 }
 
-static void set_pause(world *w, int on)
-{
-    w->paused = on;
-    gr_session_pause(w->pair.server.s, on);
-    end_take(&w->pair.server);
-}
-
 /* What was on its way is lost, from some byte on. */
 static void cut_link(world *w)
 {
     test_pair *p = &w->pair;
     w->cut = 1;
-    set_pause(w, 0);
     p->up.bytes.size = (size_t)dice(w, p->up.bytes.size + 1);
     p->down.bytes.size = (size_t)dice(w, p->down.bytes.size + 1);
-    end_feed(&p->server, p->up.bytes.data, p->up.bytes.size);
     end_feed(&p->client, p->down.bytes.data, p->down.bytes.size);
+    size_t fed = end_offer(&p->server, p->up.bytes.data, p->up.bytes.size);
+    while (gr_session_is_paused(p->server.s) && p->server.rc == GR_OK) {
+        pass_time(w);
+        fed += end_offer(&p->server, p->up.bytes.data + fed, p->up.bytes.size - fed);
+    }
     end_eof(&p->server);
     end_eof(&p->client);
 }
@@ -509,6 +504,7 @@ static void set_hold(world *w, int on)
         w->hold = GR_HOLD_ALL;
     gr_session_hold(w->pair.server.s, w->hold);
     seen[HELD] += end_stats(&w->pair.server).held > 0;
+    seen[PAUSED] += gr_session_is_paused(w->pair.server.s) && w->pair.up.bytes.size;
 }
 
 /* A caller dies without a word. */
@@ -539,10 +535,8 @@ static void step(world *w)
         pass_time(w);
     else if (d == 46 && dice(w, 8) == 0)
         begin_close(w);
-    else if (d < 49)
+    else if (d < 50)
         set_hold(w, dice(w, 3) == 0);
-    else if (d == 49)
-        set_pause(w, dice(w, 4) == 0);
     else if (d < 60)
         take_one(w);
     else if (d == 60)
@@ -584,6 +578,7 @@ static void open_world(world *w)
     w->can_idle = dice(w, 2) != 0;
     if (w->can_idle)
         c.idle_timeout = s.idle_timeout = IDLE_TIMEOUT;
+    s.hold_pause = dice(w, 3) * 300;
     pair_open(&w->pair, &c, &s);
     w->pair.prng = seed + 1;
     w->pair.chunk = 1 + prng_size(&w->prng, 300000);
@@ -603,7 +598,6 @@ static void finish_all(world *w)
     test_pair *p = &w->pair;
     int busy = 1;
     while (busy) {
-        set_pause(w, 0);
         set_hold(w, 0);
         pair_pump(p);
         busy = w->serving_count || w->untaken_count || w->hold;

@@ -21,6 +21,7 @@ typedef struct tuning {
     uint64_t send_timeout;
     uint64_t output_limit;
     uint64_t max_message;
+    uint64_t hold_pause;
     int compress;
 } tuning;
 
@@ -32,6 +33,7 @@ static void open_pair(const tuning *t)
     c.auth.max_message = s.auth.max_message = t && t->max_message ? t->max_message : 64 * MIB;
     c.send_timeout = t && t->send_timeout ? t->send_timeout : GR_FOREVER;
     s.send_timeout = c.send_timeout;
+    s.hold_pause = t ? t->hold_pause : 0;
     c.compress = s.compress = t ? t->compress : 0;
     memset(&client, 0, sizeof client);
     memset(&server, 0, sizeof server);
@@ -232,19 +234,78 @@ static void ordered_messages_pass_those_that_are_held(void **state)
     assert_false(gr_session_is_holding(p.server.s));
 }
 
-/* Paused, a session looks at nothing; then it goes on as if nothing had been. */
-static void paused_session_goes_on(void **state)
+/* ---- the pause ---- */
+
+static const tuning pausing = {.hold_pause = 20};
+
+static int setup_pausing(void **state)
 {
     (void)state;
-    assert_rc(flow_call(&p.client, GR_UNORDERED, 1, 100, GR_FOREVER), GR_OK);
-    assert_rc(flow_cast(&p.client, GR_UNORDERED, 2, 100), GR_OK);
-    gr_session_pause(p.server.s, 1);
+    open_pair(&pausing);
+    return 0;
+}
+
+/* A hold of a moment costs one kept message, however many have arrived. */
+static void nothing_behind_the_first_held_message_is_looked_at(void **state)
+{
+    (void)state;
+    flow_hold(&server, &p.server, 1);
+    for (uint64_t i = 1; i <= 1000; i++)
+        assert_rc(flow_cast(&p.client, GR_UNORDERED, i, 100), GR_OK);
     pair_pump(&p);
-    assert_int_equal(server.count, 0);
-    gr_session_pause(p.server.s, 0);
-    end_take(&p.server);
-    assert_int_equal(server.count, 2);
+    assert_true(gr_session_is_paused(p.server.s));
+    assert_int_equal(end_stats(&p.server).held, 100);
+    assert_true(end_stats(&p.server).bytes_in < 100000);
+    assert_int_equal(gr_session_due(p.server.s), p.now + 20);
+    flow_hold(&server, &p.server, 0);
+    assert_false(gr_session_is_paused(p.server.s));
+    pair_pump(&p);
+    expect_casts(1, 1000);
     both_live();
+}
+
+/* What lasts longer must not keep signs of life, or cancels, from being seen. */
+static void pause_is_over_before_the_hold_is(void **state)
+{
+    (void)state;
+    flow_hold(&server, &p.server, 1);
+    assert_rc(flow_call(&p.client, GR_UNORDERED, 1, 100, GR_FOREVER), GR_OK);
+    assert_rc(flow_call(&p.client, GR_UNORDERED, 2, 100, GR_FOREVER), GR_OK);
+    pair_pump(&p);
+    assert_rc(gr_session_cancel(p.client.s, 2), GR_OK);
+    pair_advance(&p, 19);
+    pair_pump(&p);
+    assert_int_equal(end_stats(&p.server).cancels_in, 0);
+    pair_advance(&p, 1);
+    pair_pump(&p);
+    assert_false(gr_session_is_paused(p.server.s));
+    assert_int_equal(end_stats(&p.server).cancels_in, 1);
+    assert_int_equal(server.count, 0);
+    /* Not again, until all that was held has been delivered. */
+    assert_rc(flow_cast(&p.client, GR_UNORDERED, 3, 100), GR_OK);
+    pair_pump(&p);
+    assert_false(gr_session_is_paused(p.server.s));
+    assert_int_equal(end_stats(&p.server).held, 300);
+    flow_hold(&server, &p.server, 0);
+    assert_int_equal(server.count, 2);
+    flow_hold(&server, &p.server, 1);
+    assert_rc(flow_cast(&p.client, GR_UNORDERED, 4, 100), GR_OK);
+    pair_pump(&p);
+    assert_true(gr_session_is_paused(p.server.s));
+    both_live();
+}
+
+/* The end of the stream is behind what is not looked at. */
+static void end_of_the_stream_waits_for_the_pause(void **state)
+{
+    (void)state;
+    flow_hold(&server, &p.server, 1);
+    assert_rc(flow_cast(&p.client, GR_UNORDERED, 1, 100), GR_OK);
+    pair_pump(&p);
+    assert_rc(end_eof(&p.server), GR_OK);
+    pair_clock(&p, p.now + 20);
+    assert_rc(end_tick(&p.server, p.now), GR_EEOF);
+    assert_int_equal(server.count, 0);
 }
 
 /* ---- the ordered window ---- */
@@ -621,7 +682,11 @@ int main(void)
         test_of(compression_does_not_widen_the_window),
         test_of(tiny_messages_are_bounded),
         test_of(ordered_messages_pass_those_that_are_held),
-        test_of(paused_session_goes_on),
+        cmocka_unit_test_setup_teardown(nothing_behind_the_first_held_message_is_looked_at,
+                                        setup_pausing, teardown),
+        cmocka_unit_test_setup_teardown(pause_is_over_before_the_hold_is, setup_pausing, teardown),
+        cmocka_unit_test_setup_teardown(end_of_the_stream_waits_for_the_pause, setup_pausing,
+                                        teardown),
         test_of(untaken_messages_stop_the_ordered_lane),
         test_of(taken_too_much_is_cut),
         test_of(largest_ordered_message_passes),

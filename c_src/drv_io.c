@@ -22,10 +22,12 @@
 #define WRITE_BUDGET ((size_t)512 * 1024)
 
 /*
- * And for how long, us: memory that is touched for the first time can take ten times as long to fill.
- * It is looked at between two reads of some 64 KiB.
+ * And for how long each way, us: memory that is touched for the first time can take ten times as long to
+ * fill, and a write over loopback does the work of the other side as well. The clock is looked at between
+ * two reads of some 64 KiB and two writes of this size.
  */
-#define READ_TIME 300u
+#define IO_TIME 150u
+#define WRITE_STEP ((size_t)128 * 1024)
 
 /* How long a peer may take to close when all has been said, ms. */
 #define CLOSING_MAX 5000u
@@ -226,13 +228,14 @@ static size_t peek_output(drv_conn *c, struct iovec *iov, size_t budget)
     return used;
 }
 
-/* 0: all that the budget allows is written; else the errno, EAGAIN included. */
+/* 0: all that budget and time allow is written; else the errno, EAGAIN included. */
 static int write_some(drv_conn *c)
 {
     size_t budget = WRITE_BUDGET;
-    while (budget && gr_session_output(c->session)) {
+    uint64_t end = drv_now_us() + IO_TIME;
+    while (budget && gr_session_output(c->session) && drv_now_us() < end) {
         struct iovec iov[WRITE_IOV];
-        size_t n = peek_output(c, iov, budget);
+        size_t n = peek_output(c, iov, budget < WRITE_STEP ? budget : WRITE_STEP);
         if (!n)
             break; /* it has failed, which its next event tells */
         ssize_t w = writev(c->fd, iov, (int)n);
@@ -468,7 +471,7 @@ static void read_plain(drv_conn *c)
 {
     size_t spent = 0;
     int drained = 0;
-    uint64_t end = drv_now_us() + READ_TIME;
+    uint64_t end = drv_now_us() + IO_TIME;
     while (c->state == DRV_CONN_OPEN && spent < READ_BUDGET && !drained &&
            !gr_session_is_paused(c->session) && !gr_session_more(c->session)) {
         uint64_t frames = gr_session_frames_in(c->session);

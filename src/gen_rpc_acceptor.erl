@@ -130,49 +130,71 @@ start(Requests, #state{port = Port} = State) ->
 %% Of many casts some are started by another process: a scheduler with nothing to do takes that over
 %% at once, and with it the starting, instead of many new processes one by one.
 share(Requests, ?SHARE, Casts) ->
-    _ = spawn(gen_rpc_worker, start_casts, [lists:reverse(Casts)]),
-    Requests;
+    try spawn(gen_rpc_worker, start_casts, [lists:reverse(Casts)]) of
+        _Starter -> Requests
+    catch
+        error:system_limit -> put_back(Casts, Requests)
+    end;
 share([{0, Request} | Rest], N, Casts) ->
     share(Rest, N + 1, [Request | Casts]);
 share(Requests, _N, Casts) ->
-    lists:foldl(fun(Request, Rest) -> [{0, Request} | Rest] end, Requests, Casts).
+    put_back(Casts, Requests).
+
+put_back([Request | Casts], Requests) -> put_back(Casts, [{0, Request} | Requests]);
+put_back([], Requests) -> Requests.
 
 %% A worker of a call is monitored: its caller hears of its death, whatever killed it. The tag
 %% makes that message tell the call, so nothing has to be kept for it here. Returns what is to be
 %% in order, last one first.
 start_workers([{0, Request} | Rest], Port, InOrder) ->
-    _ = spawn(gen_rpc_worker, cast, [Request]),
+    ok = gen_rpc_worker:start_cast(Request),
     start_workers(Rest, Port, InOrder);
 start_workers([{Id, Request} | Rest], Port, InOrder) ->
-    _ = spawn_call(Id, Request, Port),
+    _ = start_call(Id, Request, Port),
     start_workers(Rest, Port, InOrder);
 start_workers([Message | Rest], Port, InOrder) ->
     start_workers(Rest, Port, [Message | InOrder]);
 start_workers([], _Port, InOrder) ->
     InOrder.
 
-spawn_call(Id, Request, Port) ->
-    spawn_opt(gen_rpc_worker, call, [Port, Id, Request], [{monitor, [{tag, {worker, Id}}]}]).
+start_call(Id, Request, Port) ->
+    case gen_rpc_worker:start_monitored(call, [Port, Id, Request], {worker, Id}) of
+        {Worker, _Monitor} ->
+            Worker;
+        none ->
+            ok = gen_rpc_worker:refuse(Port, Id),
+            none
+    end.
 
 %% The same, keeping account.
 start_watched([{0, Request} | Rest], #state{limited = false} = State, InOrder) ->
-    _ = spawn(gen_rpc_worker, cast, [Request]),
+    ok = gen_rpc_worker:start_cast(Request),
     start_watched(Rest, State, InOrder);
-start_watched([{0, Request} | Rest], #state{running = Running} = State, InOrder) ->
-    _ = spawn_opt(gen_rpc_worker, cast, [Request], [{monitor, [{tag, {worker, 0}}]}]),
-    start_watched(Rest, State#state{running = Running + 1}, InOrder);
+start_watched([{0, Request} | Rest], State, InOrder) ->
+    case gen_rpc_worker:start_monitored(cast, [Request], {worker, 0}) of
+        {_Worker, _Monitor} ->
+            start_watched(Rest, note_start(State), InOrder);
+        none ->
+            ok = gen_rpc_worker:no_process(),
+            start_watched(Rest, note_end(State), InOrder)
+    end;
 start_watched([{Id, Request} | Rest], #state{port = Port} = State, InOrder) ->
-    {Worker, _Monitor} = spawn_call(Id, Request, Port),
-    #state{running = Running, calls = Calls, killing = Killing} = State,
-    Known = case Killing of
-                true -> Calls#{Id => Worker};
-                false -> Calls
-            end,
-    start_watched(Rest, State#state{running = Running + 1, calls = Known}, InOrder);
+    case start_call(Id, Request, Port) of
+        none -> start_watched(Rest, note_end(State), InOrder);
+        Worker -> start_watched(Rest, note_call(Id, Worker, note_start(State)), InOrder)
+    end;
 start_watched([Message | Rest], State, InOrder) ->
     start_watched(Rest, State, [Message | InOrder]);
 start_watched([], State, InOrder) ->
     pass_on(InOrder, State).
+
+note_start(#state{running = Running} = State) ->
+    State#state{running = Running + 1}.
+
+note_call(_Id, _Worker, #state{killing = false} = State) ->
+    State;
+note_call(Id, Worker, #state{calls = Calls} = State) ->
+    State#state{calls = Calls#{Id => Worker}}.
 
 %% A caller whose worker was killed because of it waits no more.
 worker_ended(Id, Reason, #state{killing = true, calls = Calls} = State) ->
@@ -191,16 +213,21 @@ report(_Id, replied, _State) -> ok;
 report(0, _Reason, _State) -> ok;
 report(Id, Reason, #state{port = Port}) -> gen_rpc_worker:report_exit(Port, Id, Reason).
 
-%% The driver is told once of all whose end is in the mailbox by now.
 count_end(#state{limited = false} = State) ->
     {noreply, State};
-count_end(#state{running = Running, ended = Ended} = State0) ->
-    _ = Ended =:= 0 andalso (self() ! tell_ended),
-    State = State0#state{running = Running - 1, ended = Ended + 1},
+count_end(#state{running = Running} = State0) ->
+    State = note_end(State0#state{running = Running - 1}),
     case State of
         #state{lost = true, running = 0} -> {stop, normal, State};
         #state{} -> {noreply, State}
     end.
+
+%% The driver is told once of all whose end is in the mailbox by now.
+note_end(#state{limited = false} = State) ->
+    State;
+note_end(#state{ended = Ended} = State) ->
+    _ = Ended =:= 0 andalso (self() ! tell_ended),
+    State#state{ended = Ended + 1}.
 
 tell_ended(#state{ended = 0} = State) ->
     State;
@@ -239,8 +266,13 @@ run(Kind, Messages, #state{port = Port, runners = Runners} = State) ->
             ok = gen_rpc_ordered:run(Runner, Messages),
             State;
         #{} ->
-            Runner = gen_rpc_ordered:start_link(Kind, Port),
-            run(Kind, Messages, State#state{runners = Runners#{Kind => Runner}})
+            case gen_rpc_ordered:start_link(Kind, Port) of
+                none ->
+                    ok = gen_rpc_ordered:refuse(Port, Messages),
+                    State;
+                Runner ->
+                    run(Kind, Messages, State#state{runners = Runners#{Kind => Runner}})
+            end
     end.
 
 lost(_State, normal) ->

@@ -108,8 +108,18 @@ next(Dest, #state{lanes = Lanes} = State) ->
     end.
 
 run(Dest, {M, F, A}, Lane, #state{running = Running} = State) ->
-    {_Pid, Monitor} = spawn_monitor(gen_rpc_worker, run_cast, [M, F, A]),
+    Monitor = case gen_rpc_worker:start_monitored(run_cast, [M, F, A], 'DOWN') of
+                  {_Pid, Of} -> Of;
+                  none -> ended_at_once()
+              end,
     put_lane(Dest, Lane, State#state{running = Running#{Monitor => Dest}}).
+
+%% What a monitor would say of a worker that could not be started.
+ended_at_once() ->
+    ok = gen_rpc_worker:no_process(),
+    Monitor = make_ref(),
+    self() ! {'DOWN', Monitor, process, self(), system_limit},
+    Monitor.
 
 put_lane(Dest, Lane, #state{lanes = Lanes} = State) ->
     State#state{lanes = Lanes#{Dest => Lane}}.

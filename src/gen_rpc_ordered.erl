@@ -6,7 +6,7 @@
 
 -behaviour(gen_server).
 
--export([start_link/2, run/2, finish/1]).
+-export([start_link/2, run/2, refuse/2, finish/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -type kind() :: ordered | broadcast.
@@ -15,11 +15,22 @@
 -export_type([kind/0]).
 
 %% For its acceptor. Should the runner be killed, the acceptor hears of it: nobody could tell any
-%% more what of the window is free.
--spec start_link(kind(), port()) -> pid().
+%% more what of the window is free. `none': the node has as many processes as it may have.
+-spec start_link(kind(), port()) -> pid() | none.
 start_link(Kind, Port) ->
-    {ok, Runner} = gen_server:start_link(?MODULE, {Kind, Port}, []),
-    Runner.
+    try gen_server:start_link(?MODULE, {Kind, Port}, []) of
+        {ok, Runner} -> Runner
+    catch
+        error:system_limit -> none
+    end.
+
+%% What became of messages for which there is no runner.
+-spec refuse(port(), [message()]) -> ok.
+refuse(Port, Messages) ->
+    ok = taken(Port, Messages),
+    lists:foreach(fun({0, _Body}) -> gen_rpc_worker:no_process();
+                     ({Id, _Body}) -> gen_rpc_worker:refuse(Port, Id)
+                  end, Messages).
 
 -spec run(pid(), [message()]) -> ok.
 run(Runner, Messages) ->
@@ -44,8 +55,7 @@ handle_cast({run, Casts}, {ordered, Port} = State) ->
     lists:foreach(fun({_Id, Body}) -> run_cast(Port, Body) end, Casts),
     {noreply, State};
 handle_cast({run, Broadcasts}, {broadcast, Port} = State) ->
-    ok = gen_rpc_port:taken(Port, length(Broadcasts),
-                            lists:sum([byte_size(Body) || {_Id, Body} <- Broadcasts])),
+    ok = taken(Port, Broadcasts),
     lists:foreach(fun({Id, Body}) -> deliver(Port, Id, Body) end, Broadcasts),
     {noreply, State};
 handle_cast(finish, State) ->
@@ -59,12 +69,18 @@ handle_info(_Message, State) ->
     gen_rpc_log:stray(message),
     {noreply, State}.
 
+taken(Port, Messages) ->
+    gen_rpc_port:taken(Port, length(Messages),
+                       lists:sum([byte_size(Body) || {_Id, Body} <- Messages])).
+
 %% In a process of its own, so that however it ends, and whatever it does to its process, the next
 %% one is not affected.
 run_cast(Port, Body) ->
     ok = gen_rpc_port:taken(Port, 1, byte_size(Body)),
-    {Pid, Monitor} = spawn_monitor(gen_rpc_worker, cast, [Body]),
-    receive {'DOWN', Monitor, process, Pid, _Reason} -> ok end.
+    case gen_rpc_worker:start_monitored(cast, [Body], 'DOWN') of
+        {Pid, Monitor} -> receive {'DOWN', Monitor, process, Pid, _Reason} -> ok end;
+        none -> gen_rpc_worker:no_process()
+    end.
 
 deliver(Port, Id, Body) ->
     case gen_rpc_codec:decode_broadcast(Body) of

@@ -10,9 +10,9 @@
 %% Parts that are looked at.
 -define(PARTS_MAX, 8).
 
-%% In one piece, or in several so that large binaries are not copied. Parts: all of the term that can
-%% be large. When each of them is seen at once to be small, one piece is made straight away, in a
-%% quarter to two thirds of the time.
+%% In one piece, or in several so that large binaries are not copied. Parts: all of the term that
+%% can be large. When each of them is seen at once to be small, one piece is made straight away, in
+%% a quarter to two thirds of the time.
 -spec encode(term(), maybe_improper_list()) -> [binary()].
 encode(Term, Parts) ->
     case are_small(Parts, ?PARTS_MAX) of

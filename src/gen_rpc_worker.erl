@@ -2,9 +2,45 @@
 %% Worker: the process of one request. It decodes, runs, and hands the reply to the port itself.
 -module(gen_rpc_worker).
 
--export([call/3, cast/1, start_casts/1, reply/3, report_exit/3, kill/1]).
+-export([start_cast/1, start_casts/1, start_monitored/3, no_process/0, refuse/2]).
+-export([call/3, cast/1, reply/3, report_exit/3, kill/1]).
 -export([local_call/4, local_cast/3]).
 -export([run_local/4, run_cast/3]).
+
+%% Starts the worker of a cast.
+-spec start_cast(binary()) -> ok.
+start_cast(Request) ->
+    try spawn(?MODULE, cast, [Request]) of
+        _Worker -> ok
+    catch
+        error:system_limit -> no_process()
+    end.
+
+-spec start_casts([binary()]) -> ok.
+start_casts(Requests) ->
+    lists:foreach(fun start_cast/1, Requests).
+
+%% Starts a worker whose end comes as {Tag, Monitor, process, Pid, Reason}. `none': the node has as
+%% many processes as it may have.
+-spec start_monitored(call | cast | run_cast, [term()], Tag :: term()) ->
+          {pid(), reference()} | none.
+start_monitored(Function, Args, Tag) ->
+    try
+        spawn_opt(?MODULE, Function, Args, [{monitor, [{tag, Tag}]}])
+    catch
+        error:system_limit -> none
+    end.
+
+%% That is what became of a cast.
+-spec no_process() -> ok.
+no_process() ->
+    gen_rpc_log:warning(#{what => "cast dropped", reason => system_limit}).
+
+%% And of a call: its caller is told, if there is room for that.
+-spec refuse(port(), pos_integer()) -> ok.
+refuse(Port, Id) ->
+    _ = gen_rpc_port:reply(Port, Id, <<>>, gen_rpc_result:encode({refused, system_limit})),
+    ok.
 
 %% Serves a call that came over a connection.
 -spec call(port(), pos_integer(), binary()) -> no_return().
@@ -25,17 +61,16 @@ cast(Request) ->
         invalid -> gen_rpc_log:warning(#{what => "invalid cast ignored"})
     end.
 
-%% Starts the workers of casts.
--spec start_casts([binary()]) -> ok.
-start_casts(Requests) ->
-    lists:foreach(fun(Request) -> spawn(?MODULE, cast, [Request]) end, Requests).
-
 %% Tells the caller that the worker of its request died. Never blocks the acceptor: the reply may
 %% have to wait for room.
 -spec report_exit(port(), pos_integer(), term()) -> ok.
 report_exit(Port, Id, Reason) ->
-    _ = spawn(fun() -> reply(Port, Id, gen_rpc_result:encode({signal, Reason})) end),
-    ok.
+    Reply = gen_rpc_result:encode({signal, Reason}),
+    try spawn(?MODULE, reply, [Port, Id, Reply]) of
+        _Pid -> ok
+    catch
+        error:system_limit -> refuse(Port, Id)
+    end.
 
 %% A call to the own node: same semantics, no transport.
 -spec local_call(module(), atom(), [term()], timeout()) -> gen_rpc_result:outcome() | timeout.

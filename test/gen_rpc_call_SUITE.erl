@@ -12,19 +12,20 @@
 -export([init_per_group/2, end_per_group/2, init_per_testcase/2, end_per_testcase/2]).
 -export([endings_are_those_of_rpc/1, endings_on_the_own_node_are_those_of_rpc/1]).
 -export([links_end_with_the_call/1]).
--export([every_kind_of_term_round_trips/1, random_terms_round_trip/1]).
+-export([every_kind_of_term_round_trips/1, random_terms_round_trip/1, pieces_of_a_term/1]).
 -export([every_arity/1, bad_arguments/1, application_not_started/1]).
 -export([worker_killed_from_outside/1, results_reach_their_callers/1]).
 -export([timeout_leaves_nothing_behind/1, timeout_of_zero/1, many_timeouts_at_once/1]).
 -export([full_mailbox_stays_as_it_is/1, full_mailbox_costs_nothing/1]).
 -export([killed_caller_is_forgotten_with_the_reply/1, killed_caller_is_forgotten_in_time/1]).
--export([casts_run_once_each/1, unreachable_node/1, failed_cast_is_one_line/1]).
+-export([casts_run_once_each/1, casts_do_not_wait_for_each_other/1]).
+-export([unreachable_node/1, failed_cast_is_one_line/1]).
 -export([sizes_around_every_boundary/1, casts_around_the_boundary/1, large_messages/1]).
 -export([large_binary_among_arguments/1, message_in_many_pieces/1]).
 -export([limit_of_the_client/1, limit_of_the_server/1]).
 -export([keys_have_connections_of_their_own/1, two_nodes_call_each_other/1]).
 -export([output_stays_on_the_node_that_runs/1, distribution_is_not_used/1]).
--export([bytes/1]).
+-export([bytes/1, be_counted/0]).
 
 -import(gen_rpc_test_node, [run/2, wait/1, connection/2]).
 
@@ -44,13 +45,14 @@ groups() ->
       [endings_are_those_of_rpc, endings_on_the_own_node_are_those_of_rpc,
        links_end_with_the_call]},
      {pair, [],
-      [every_kind_of_term_round_trips, random_terms_round_trip,
+      [every_kind_of_term_round_trips, random_terms_round_trip, pieces_of_a_term,
        every_arity, bad_arguments,
        worker_killed_from_outside, results_reach_their_callers,
        timeout_leaves_nothing_behind, timeout_of_zero, many_timeouts_at_once,
        full_mailbox_stays_as_it_is, full_mailbox_costs_nothing,
        killed_caller_is_forgotten_with_the_reply, killed_caller_is_forgotten_in_time,
-       casts_run_once_each, unreachable_node, failed_cast_is_one_line,
+       casts_run_once_each, casts_do_not_wait_for_each_other,
+       unreachable_node, failed_cast_is_one_line,
        sizes_around_every_boundary, casts_around_the_boundary, large_messages,
        large_binary_among_arguments, message_in_many_pieces, keys_have_connections_of_their_own,
        output_stays_on_the_node_that_runs, distribution_is_not_used]}].
@@ -177,6 +179,23 @@ random_terms_round_trip(Config) ->
 
 prop_round_trip(Node) ->
     ?FORALL(Term, any_term(), identical(Term, gen_rpc:call(Node, ?TARGET, echo, [Term]))).
+
+%% What is seen to be small is one piece; what is large is not copied.
+pieces_of_a_term(_Config) ->
+    Large = bytes(100000),
+    Small = [1, -1.5, atom, self(), make_ref(), bytes(1024), [], {}],
+    ?assertMatch([_], gen_rpc_term:encode({Small, seen}, Small)),
+    [begin
+         Pieces = gen_rpc_term:encode(Term, Parts),
+         ?assert(lists:member(Large, Pieces)),
+         ?assertEqual(Term, binary_to_term(iolist_to_binary(Pieces)))
+     end || {Term, Parts} <- [{{Large}, [Large]},
+                              {[Large], [[Large]]},
+                              {{1, #{2 => Large}}, [1, #{2 => Large}]},
+                              {Small ++ [Large], Small ++ [Large]},
+                              {[x | Large], [x | Large]}]],
+    [?assertEqual(Term, binary_to_term(iolist_to_binary(gen_rpc_term:encode(Term, [Term]))))
+     || Term <- [1 bsl 100000, -1 bsl 64, <<1:9>>, lists:seq(1, 1000), fun lists:reverse/1]].
 
 any_term() ->
     ?SIZED(Size, any_term(Size)).
@@ -460,6 +479,28 @@ casts_run_once_each(Config) ->
 cast_thousand(Node, I) ->
     [true = gen_rpc:cast(Node, ?TARGET, count, [N])
      || N <- lists:seq((I - 1) * 1000 + 1, I * 1000)].
+
+%% Each has a process of its own, in whatever numbers they come, that answers to nobody.
+casts_do_not_wait_for_each_other(Config) ->
+    Node = server_node(Config),
+    Count = 3000,
+    ok = run(server(Config), fun ?TARGET:start_counter/0),
+    run(client(Config),
+        fun() -> [true = gen_rpc:cast(Node, ?MODULE, be_counted, []) || _ <- lists:seq(1, Count)] end),
+    run(server(Config),
+        fun() ->
+                wait(fun() -> length(?TARGET:counted()) =:= Count end),
+                Workers = ?TARGET:counted(),
+                ?assertEqual(Count, length(lists:usort(Workers))),
+                ?assertEqual([{links, []}],
+                             lists:usort([process_info(Worker, links) || Worker <- Workers])),
+                [exit(Worker, kill) || Worker <- Workers]
+        end).
+
+%% Counts itself and stays.
+be_counted() ->
+    ok = ?TARGET:count(self()),
+    receive after infinity -> ok end.
 
 %% To a node that nobody runs a cast is true and one line in the log; a call says that nothing was
 %% sent.

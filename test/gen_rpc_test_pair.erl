@@ -72,7 +72,11 @@ lines(Node, What, N) ->
 crashes(Node) ->
     [Text || #{level := Level, text := Text, report := Report} <- gen_rpc_test_events:others(Node),
              logger:compare_levels(Level, error) =/= lt,
-             not had_ended(Report)].
+             not had_ended(Report), not is_limit(Text)].
+
+%% What the VM itself says, for each process that could not be started.
+is_limit(Text) ->
+    lists:prefix("Too many processes", Text).
 
 %% A supervisor that stops takes a child that has just ended by itself, however well, for a failed
 %% one: it asks for the reason, and the process is no longer there. Seen with OTP 25.

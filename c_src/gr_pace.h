@@ -12,11 +12,11 @@
 #include "gr_base.h"
 
 /*
- * The receiver reports when so many bytes, twice a fragment but no more than 64 KiB, have been consumed
- * since its last report. It never holds back twice that: the lane always moves as long as that is so.
+ * The receiver reports when so many bytes, a fragment but no more than 64 KiB, have been consumed since
+ * its last report. It never holds back twice that: the lane always moves as long as that is so.
  */
 #define GR_PACE_ACK(FragmentMax) \
-    ((FragmentMax) < (size_t)32 * 1024 ? (uint64_t)(FragmentMax)*2 : (uint64_t)64 * 1024)
+    ((FragmentMax) < (size_t)64 * 1024 ? (uint64_t)(FragmentMax) : (uint64_t)64 * 1024)
 
 /* Enough for eight samples of the round trip in each, however large the limit is. */
 #define GR_PACE_MARKS 16u

@@ -1,9 +1,9 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% What the machine could do at best with a part of the work: only the frames, in C, only what the
-%% two nodes do with the terms, or only TLS, in C.
+%% two nodes do with the terms, or only TLS, in C; and how long it makes what is short.
 -module(gen_rpc_bench_limits).
 
--export([frames/1, terms/2, records/2, handshakes/3]).
+-export([frames/1, terms/2, records/2, handshakes/3, arithmetic/1]).
 
 %% Header of a frame, bytes.
 -define(HEAD, 16).
@@ -44,6 +44,15 @@ handshakes(Kind, Tls, Ms) ->
     Outputs = gen_rpc_bench_os:runs(Cores, program("tls_limit"), Args),
     #{rate => lists:sum([1.0e6 / lists:sum(numbers(Output)) || Output <- Outputs])}.
 
+%% Of pieces of arithmetic of some 40 us what gen_rpc_bench_callbacks has of callbacks.
+-spec arithmetic(Ms :: pos_integer()) -> gen_rpc_bench_callbacks:figures().
+arithmetic(Ms) ->
+    [Count, Longest | Over] =
+        numbers(gen_rpc_bench_os:run(program("arithmetic"), [integer_to_list(Ms)])),
+    [Over400, Over700, Over1000] = [round(N) || N <- Over],
+    #{count => round(Count), longest => Longest, over_400 => Over400, over_700 => Over700,
+      over_1000 => Over1000}.
+
 call(Payload) ->
     Caller = self(),
     Ref = make_ref(),
@@ -58,9 +67,9 @@ serve(Caller, Ref, Request) ->
 
 payload() -> rand:bytes(64).
 
-request(Payload) -> term_to_iovec({gen_rpc_bench_target, echo, [Payload]}).
+request(Payload) -> gen_rpc_codec:encode(gen_rpc_bench_target, echo, [Payload]).
 
-reply(Payload) -> term_to_iovec({0, Payload}).
+reply(Payload) -> gen_rpc_result:encode({return, Payload}).
 
 program(Name) ->
     filename:join(filename:dirname(code:which(?MODULE)), Name).

@@ -7,7 +7,7 @@
 %% what they do in Erlang is in that.
 -module(gen_rpc_bench_long).
 
--export([run/4, begin_here/0, end_here/0]).
+-export([run/4, load/4, begin_here/0, end_here/0]).
 
 -type load() :: gen_rpc_bench_load:workload()
               | {beside, gen_rpc_bench_load:bulk()}
@@ -29,6 +29,7 @@ run(Via, Server, Load, Ms) ->
       worst => lists:max([0 | Ports]),
       owners => length(Long) - length(Ports)}.
 
+-spec load(gen_rpc | erpc, node(), load(), Ms :: pos_integer()) -> term().
 load(Via, Server, {connections, Count}, _Ms) ->
     gen_rpc_bench_connections:rate(Via, Server, Count);
 load(Via, Server, {beside, Bulk}, Ms) ->

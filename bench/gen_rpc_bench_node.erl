@@ -9,7 +9,8 @@
 -type how() :: tcp
              | {tcp, Servers :: pos_integer()}
              | ssl
-             | ssl_full. % TLS whose sessions are not resumed
+             | ssl_full % TLS whose sessions are not resumed
+             | {timed, tcp | ssl | ssl_full}. % with the driver of callback_times.c
 -type pair() :: #{client := t(),
                   server := t(),      % the first one
                   servers := [t(), ...],
@@ -23,25 +24,33 @@
 %% With TLS they know each other by OTP's ssl, too.
 -spec with_pair(how(), Suite :: string(), fun((pair()) -> T)) -> T.
 with_pair({tcp, Servers}, Suite, Function) ->
-    with_nodes(tcp, Servers, Suite, Function);
+    with_nodes(tcp, Servers, paths(), Suite, Function);
+with_pair({timed, How}, Suite, Function) ->
+    [_Usual, Bench] = paths(),
+    with_nodes(How, 1, [filename:join(Bench, "timed/gen_rpc/ebin"), Bench], Suite, Function);
 with_pair(How, Suite, Function) ->
-    with_nodes(How, 1, Suite, Function).
+    with_nodes(How, 1, paths(), Suite, Function).
 
-with_nodes(How, Servers, Suite, Function) ->
+paths() ->
+    [filename:dirname(code:which(M)) || M <- [gen_rpc, ?MODULE]].
+
+with_nodes(How, Servers, Paths, Suite, Function) ->
     Cookie = binary_to_list(binary:encode_hex(rand:bytes(16))),
-    with_started(lists:duplicate(Servers, "server") ++ ["client"], Cookie, [],
+    Args = ["-setcookie", Cookie, "-connect_all", "false", "-kernel", "logger_level", "error",
+            "-pa" | Paths],
+    with_started(lists:duplicate(Servers, "server") ++ ["client"], Args, [],
                  fun([Client | [Server | _] = Others]) ->
                          with_tls(How, Suite, Function, #{client => Client, server => Server,
                                                           servers => Others, tls => none})
                  end).
 
 %% The one started last comes first.
-with_started([Role | Roles], Cookie, Nodes, Function) ->
-    Node = start(Role, Cookie),
-    try with_started(Roles, Cookie, [Node | Nodes], Function)
+with_started([Role | Roles], Args, Nodes, Function) ->
+    Node = start(Role, Args),
+    try with_started(Roles, Args, [Node | Nodes], Function)
     after stop(Node)
     end;
-with_started([], _Cookie, Nodes, Function) ->
+with_started([], _Args, Nodes, Function) ->
     Function(Nodes).
 
 with_tls(tcp, _Suite, Function, Pair) ->
@@ -61,15 +70,11 @@ with_tls(How, Suite, Function, #{client := Client, server := Server} = Pair) ->
 call(#{peer := Peer}, M, F, A) ->
     peer:call(Peer, M, F, A, ?CALL_TIMEOUT).
 
-start(Role, Cookie) ->
+start(Role, Args) ->
     Name = lists:concat(["gen_rpc_bench_", Role, "_", os:getpid(), "_",
                          erlang:unique_integer([positive])]),
-    Paths = [filename:dirname(code:which(M)) || M <- [gen_rpc, ?MODULE]],
     {ok, Peer, Node} = peer:start_link(#{name => Name, host => "127.0.0.1", longnames => true,
-                                         connection => standard_io,
-                                         args => ["-setcookie", Cookie, "-connect_all", "false",
-                                                  "-kernel", "logger_level", "error",
-                                                  "-pa" | Paths]}),
+                                         connection => standard_io, args => Args}),
     #{peer => Peer, node => Node}.
 
 connect_tcp(#{servers := Servers} = Pair) ->

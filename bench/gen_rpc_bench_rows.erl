@@ -8,11 +8,12 @@
                   | {beside, gen_rpc_bench_load:bulk()}
                   | {peers | keys, pos_integer()}
                   | {connections, pos_integer()}
-                  | {long, gen_rpc_bench_long:load()}
+                  | {long | callbacks, gen_rpc_bench_long:load()}
                   | {compress, gen_rpc_bench_compress:variant(), gen_rpc_bench_compress:what()}
                   | stopped
                   | memory
                   | frames
+                  | arithmetic
                   | {terms, Callers :: pos_integer()}.
 -type context() :: #{call := fun((module(), atom(), [term()]) -> term()), % runs on the client
                      servers := [node(), ...],
@@ -45,9 +46,11 @@ possible(_Item) -> true.
 %%% Beside whom
 
 sides(_, frames) -> [limit];
+sides(_, arithmetic) -> [limit];
 sides(_, {terms, _}) -> [limit];
 sides(tcp, {connections, _}) -> [gen_rpc];
 sides(tcp, memory) -> [gen_rpc];
+sides(_, {callbacks, _}) -> [gen_rpc];
 sides(_, {long, {connections, _}}) -> [gen_rpc];
 sides(tcp, {long, _}) -> [gen_rpc, erpc];
 sides(_, {long, _}) -> [gen_rpc];
@@ -70,7 +73,10 @@ others(Sides) -> Sides -- [gen_rpc].
 rounds(Workload, Sides, Context) when Workload =:= memory; Workload =:= stopped ->
     once(Sides, Workload, Context);
 %% Of what must not happen the sum and the worst are wanted, not the median.
-rounds({long, _} = Workload, Sides, #{rounds := N, ms := Ms} = Context) ->
+rounds(arithmetic, Sides, #{rounds := N, ms := Ms} = Context) ->
+    once(Sides, arithmetic, Context#{ms := 10 * N * Ms});
+rounds({What, _} = Workload, Sides, #{rounds := N, ms := Ms} = Context)
+  when What =:= long; What =:= callbacks ->
     once(Sides, Workload, Context#{ms := N * Ms div 2 + 1});
 rounds(Workload, Sides, #{rounds := N} = Context) ->
     gen_rpc_bench_rounds:all(N, Sides, fun(Side) -> measure(Side, Workload, Context) end).
@@ -93,6 +99,8 @@ measure(Side, Workload, #{call := Call, servers := [Server | _] = Servers, ms :=
             #{rate => Call(gen_rpc_bench_connections, rate, [Side, Server, Count])};
         {beside, Bulk} ->
             Call(gen_rpc_bench_fair, run, [Side, Server, Bulk, Ms]);
+        {callbacks, Load} ->
+            Call(gen_rpc_bench_callbacks, run, [Server, Load, Ms]);
         {long, Load} ->
             Call(gen_rpc_bench_long, run, [Side, Server, Load, Ms]);
         {peers, N} ->
@@ -114,6 +122,8 @@ on_fresh_pair(Function, #{how := How, suite := Suite}) ->
 
 limit(frames, #{ms := Ms}) ->
     gen_rpc_bench_limits:frames(Ms);
+limit(arithmetic, #{ms := Ms}) ->
+    gen_rpc_bench_limits:arithmetic(Ms);
 limit({terms, Callers}, #{call := Call, ms := Ms}) ->
     Call(gen_rpc_bench_limits, terms, [Callers, Ms]);
 limit({bulk, _, _}, #{tls := Tls, ms := Ms}) ->
@@ -142,6 +152,12 @@ figures(_, {long, _}) ->
     [{count, ", ports", {less, ""}},
      {worst, ", worst", {less, "ms"}},
      {owners, ", owners", {less, ""}}];
+figures(_, What) when What =:= arithmetic; element(1, What) =:= callbacks ->
+    [{count, ", all", {more, ""}},
+     {over_400, ", over 0.4 ms", {less, ""}},
+     {over_700, ", over 0.7 ms", {less, ""}},
+     {over_1000, ", over 1 ms", {less, ""}},
+     {longest, ", longest", {less, "us CPU"}}];
 figures(_, {compress, _, message}) ->
     [{rate, "", {more, "/s"}}, {wire, "", {less, "bytes"}}, {cpu, "", {less, "us CPU"}}];
 figures(_, {compress, _, terms}) ->

@@ -19,7 +19,7 @@
 
 -spec all() -> [item()].
 all() ->
-    plain() ++ tls() ++ peers().
+    plain() ++ tls() ++ peers() ++ callbacks().
 
 plain() ->
     [{"calls, 1 caller", tcp, {calls, 1}, #{{p50, erpc} => 1.0}},
@@ -69,6 +69,15 @@ peers() ->
      {"peers, 4", ?PEERS, {peers, 4}, #{}},
      {"peers, 8", ?PEERS, {peers, 8}, #{}},
      {"peers, 16", ?PEERS, {peers, 16}, #{}}].
+
+callbacks() ->
+    [{"callbacks, " ++ Name, {timed, tcp}, {callbacks, Load}, #{{over_1000, none} => 0}}
+     || {Name, Load} <- loads()] ++
+        [{"TLS callbacks, " ++ Name, {timed, ssl}, {callbacks, Load}, #{{over_1000, none} => 0}}
+         || {Name, Load} <- loads()] ++
+        [{"limit: arithmetic", {timed, tcp}, arithmetic, #{}},
+         {"TLS callbacks, 200 full handshakes", {timed, ssl_full}, {callbacks, {connections, 200}},
+          #{{over_1000, none} => 0}}].
 
 fair(Than) ->
     #{{times, Than} => {ours, 5}, {kept, Than} => {ours, 0.8}}.

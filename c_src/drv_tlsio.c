@@ -15,6 +15,9 @@
 /* Records sealed in one callback, some 30 to 60 us each. */
 #define SEAL_RECORDS 2
 
+/* Opening one of these takes so long that what came in it goes its way before the next one is opened. */
+#define LARGE_RECORD (GR_TLS_RECORD / 2)
+
 /* Stretches of plaintext that go into one record, and of ciphertext into one writev. */
 #define IOV 32
 
@@ -174,6 +177,8 @@ int drv_tlsio_open(drv_conn *c, size_t *budget)
             return rc;
         gr_session_filled(c->session, got);
         *budget -= got;
+        if (got >= LARGE_RECORD)
+            break;
     }
     return GR_OK;
 }
@@ -193,16 +198,18 @@ static int seal(drv_conn *c)
 }
 
 /*
- * Nothing is sealed while ciphertext waits: so what is sealed and unwritten is never more than two
- * records, and the session sees soon enough that the peer takes nothing.
+ * A record is written before the next one is sealed, and nothing is sealed while ciphertext waits: so
+ * never more than one record is sealed and unwritten, and the session sees soon enough that the peer
+ * takes nothing.
  */
 int drv_tlsio_write(drv_conn *c)
 {
+    int rc = GR_OK;
     int error = write_out(c);
-    if (!error && !gr_tls_output(c->tls)) {
-        int rc = GR_OK;
-        for (int i = 0; i < SEAL_RECORDS && rc == GR_OK && gr_session_output(c->session); i++)
-            rc = seal(c);
+    for (int i = 0; i < SEAL_RECORDS && rc == GR_OK && !error; i++) {
+        if (gr_tls_output(c->tls) || !gr_session_output(c->session))
+            break;
+        rc = seal(c);
         error = GR_IS_FATAL(rc) ? ENOMEM : write_out(c);
     }
     gr_session_below(c->session, gr_tls_output(c->tls));

@@ -22,7 +22,10 @@ void drv_tlsio_free(drv_conn *c);
 /* Reads ciphertext from the socket. */
 void drv_tlsio_fill(drv_conn *c);
 
-/* Opens records into the session until *budget is spent. GR_OK: there may be more. GR_NONE: not now. */
+/*
+ * Opens records into the session until *budget is spent, or a large one is open. GR_OK: there may be more.
+ * GR_NONE: not now.
+ */
 int drv_tlsio_open(drv_conn *c, size_t *budget);
 
 /* Seals output of the session and writes it. 0, or the errno; EAGAIN is none. */

@@ -203,7 +203,7 @@ void gr_session_trim(gr_session *s);
 /* Does what is due. GR_OK or a fatal code. */
 int gr_session_tick(gr_session *s);
 
-/* When gr_session_tick, and then gr_session_event, is to be called next, ms; GR_FOREVER: no time is running. */
+/* When to call gr_session_tick, and take events, next, ms; GR_FOREVER: no time is running. */
 uint64_t gr_session_due(const gr_session *s);
 
 /* After a fatal error or before freeing: a submitter that is still owed an answer, or NULL. */

@@ -36,11 +36,10 @@ start_monitored(Function, Args, Tag) ->
 no_process() ->
     gen_rpc_log:warning(#{what => "cast dropped", reason => system_limit}).
 
-%% And of a call: its caller is told, if there is room for that.
+%% And of a call: its caller is told.
 -spec refuse(port(), pos_integer()) -> ok.
 refuse(Port, Id) ->
-    _ = gen_rpc_port:reply(Port, Id, <<>>, gen_rpc_result:encode({refused, system_limit})),
-    ok.
+    reply_at_once(Port, Id, gen_rpc_result:encode({refused, system_limit})).
 
 %% Serves a call that came over a connection.
 -spec call(port(), pos_integer(), binary()) -> no_return().
@@ -69,7 +68,7 @@ report_exit(Port, Id, Reason) ->
     try spawn(?MODULE, reply, [Port, Id, Reply]) of
         _Pid -> ok
     catch
-        error:system_limit -> refuse(Port, Id)
+        error:system_limit -> reply_at_once(Port, Id, Reply)
     end.
 
 %% A call to the own node: same semantics, no transport.
@@ -151,6 +150,11 @@ reply(Port, Id, Reply) ->
         busy -> reply_in_turn(Port, Id, Reply);
         _ -> ok
     end.
+
+%% If there is room; else the caller's time limit ends its wait.
+reply_at_once(Port, Id, Reply) ->
+    _ = gen_rpc_port:reply(Port, Id, <<>>, Reply),
+    ok.
 
 reply_in_turn(Port, Id, Reply) ->
     Ref = make_ref(),

@@ -55,7 +55,8 @@ refuse_and_go_on(Config, Settings) ->
         fun() ->
                 [?assertEqual({badrpc, system_limit}, gen_rpc:call(Node, erlang, node, []))
                  || _ <- lists:seq(1, 20)],
-                [true = gen_rpc:cast(Node, ?TARGET, count, [lost]) || _ <- lists:seq(1, 1000)],
+                %% Not more: for each the VM logs a line, and OTP's logger_proxy dies of a thousand.
+                [true = gen_rpc:cast(Node, ?TARGET, count, [lost]) || _ <- lists:seq(1, 100)],
                 [true = gen_rpc:ordered_cast(Node, ?TARGET, count, [lost]) || _ <- [1, 2, 3]],
                 {badrpc, system_limit} = gen_rpc:call(Node, erlang, node, [])
         end),
@@ -134,17 +135,26 @@ full(Config, Client, #{node := Node} = Server, Function) ->
     File = filename:join(proplists:get_value(priv_dir, Config),
                          "free_" ++ integer_to_list(erlang:unique_integer([positive]))),
     _ = run(Server, fun() -> spawn(?MODULE, fill, [File, Function]) end),
-    wait(fun() ->
-                 {badrpc, system_limit} =:=
-                     run(Client, fun() -> gen_rpc:call(Node, erlang, node, []) end)
-         end),
+    wait(fun() -> run(Client, fun() -> stays_full(Node, 10) end) end),
     File.
+
+%% What ran there when it was filled may still end and leave a place, for a moment.
+stays_full(_Node, 0) ->
+    true;
+stays_full(Node, Times) ->
+    receive after 10 -> ok end,
+    gen_rpc:call(Node, erlang, node, []) =:= {badrpc, system_limit}
+        andalso stays_full(Node, Times - 1).
 
 free(File) ->
     file:write_file(File, <<>>).
 
+%% What filled it ends bit by bit.
 is_free(Client, #{node := Node}) ->
-    Node =:= run(Client, fun() -> gen_rpc:call(Node, erlang, node, []) end).
+    case run(Client, fun() -> gen_rpc:call(Node, erlang, system_info, [process_count]) end) of
+        {badrpc, system_limit} -> false;
+        Count -> Count < 500
+    end.
 
 %% Takes whatever place there is, until the file is there.
 fill(File, WhenFull) ->

@@ -1,10 +1,11 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% Logging: structured reports of the domain [gen_rpc]. What a peer can cause is limited to
-%% LINES_PER_SECOND for the whole node; the next line then says how many were left out. Arguments,
-%% results, keys and cookies are never logged.
+%% LINES_PER_SECOND for the whole node; the next line then says how many were left out. Lines about
+%% single messages have a limit of their own, so they never crowd out what became of a connection.
+%% Arguments, results, keys and cookies are never logged.
 -module(gen_rpc_log).
 
--export([error/1, warning/1, notice/1, stray/1]).
+-export([error/1, warning/1, notice/1, message/1, stray/1]).
 -export([reason/2, start/0, stop/0, format/1]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -12,10 +13,14 @@
 -define(LINES_PER_SECOND, 50).
 -define(LIMITER, {?MODULE, limiter}).
 
-%% Slots of the limiter: the second that is counted, lines in it, lines left out.
--define(SECOND, 1).
--define(LINES, 2).
--define(LEFT_OUT, 3).
+%% Slots of a limit: the second that is counted, lines in it, lines left out.
+-define(SECOND(Limit), (Limit + 1)).
+-define(LINES(Limit), (Limit + 2)).
+-define(LEFT_OUT(Limit), (Limit + 3)).
+
+%% Where the slots of each limit begin.
+-define(GENERAL, 0).
+-define(MESSAGES, 3).
 
 -type report() :: #{what := string(), atom() => term()}.
 -export_type([report/0]).
@@ -24,7 +29,7 @@
 %% A handler that lets through or drops our domain by a filter of its own is not affected.
 -spec start() -> ok.
 start() ->
-    ok = persistent_term:put(?LIMITER, atomics:new(3, [])),
+    ok = persistent_term:put(?LIMITER, atomics:new(6, [])),
     _ = logger:add_handler_filter(default, gen_rpc, {fun logger_filters:domain/2,
                                                      {log, sub, [gen_rpc]}}),
     ok.
@@ -54,6 +59,11 @@ warning(Report) ->
 notice(Report) ->
     log(notice, Report).
 
+%% What became of a cast or a broadcast.
+-spec message(report()) -> ok.
+message(Report) ->
+    log(warning, ?MESSAGES, Report).
+
 %% A message, cast or call that no process of ours understands. Its content is not logged.
 -spec stray(message | cast | call) -> ok.
 stray(Kind) ->
@@ -67,7 +77,10 @@ registered_name() ->
     end.
 
 log(Level, Report) ->
-    case allowed() of
+    log(Level, ?GENERAL, Report).
+
+log(Level, Limit, Report) ->
+    case allowed(Limit) of
         {true, 0} -> emit(Level, Report);
         {true, LeftOut} -> emit(Level, Report#{left_out => LeftOut});
         false -> ok
@@ -76,21 +89,21 @@ log(Level, Report) ->
 emit(Level, Report) ->
     ?LOG(Level, Report, #{domain => [gen_rpc], report_cb => fun ?MODULE:format/1}).
 
-allowed() ->
+allowed(Limit) ->
     case persistent_term:get(?LIMITER, undefined) of
         undefined ->
             {true, 0};
         Ref ->
             Now = erlang:monotonic_time(second),
-            case atomics:exchange(Ref, ?SECOND, Now) of
+            case atomics:exchange(Ref, ?SECOND(Limit), Now) of
                 Now -> ok;
-                _ -> atomics:put(Ref, ?LINES, 0)
+                _ -> atomics:put(Ref, ?LINES(Limit), 0)
             end,
-            case atomics:add_get(Ref, ?LINES, 1) =< ?LINES_PER_SECOND of
+            case atomics:add_get(Ref, ?LINES(Limit), 1) =< ?LINES_PER_SECOND of
                 true ->
-                    {true, atomics:exchange(Ref, ?LEFT_OUT, 0)};
+                    {true, atomics:exchange(Ref, ?LEFT_OUT(Limit), 0)};
                 false ->
-                    atomics:add(Ref, ?LEFT_OUT, 1),
+                    atomics:add(Ref, ?LEFT_OUT(Limit), 1),
                     false
             end
     end.

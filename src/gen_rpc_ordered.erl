@@ -85,7 +85,7 @@ run_cast(Port, Body) ->
 deliver(Port, Id, Body) ->
     case gen_rpc_codec:decode_broadcast(Body) of
         {Name, Message} -> answer(Port, Id, {return, gen_rpc_broadcast:deliver(Name, Message)});
-        invalid when Id =:= 0 -> gen_rpc_log:warning(#{what => "invalid broadcast ignored"});
+        invalid when Id =:= 0 -> gen_rpc_log:message(#{what => "invalid broadcast ignored"});
         invalid -> answer(Port, Id, {refused, invalid_request})
     end.
 

@@ -161,7 +161,7 @@ not_cast(Kind, Dest, Reason) ->
 
 dropped(Kind, Dest, Reason, Counter) ->
     ok = gen_rpc_counters:add(Counter, 1),
-    gen_rpc_log:warning(#{what => name(Kind) ++ " dropped", node => gen_rpc_dest:node(Dest),
+    gen_rpc_log:message(#{what => name(Kind) ++ " dropped", node => gen_rpc_dest:node(Dest),
                           reason => Reason}).
 
 name(cast) -> "cast";

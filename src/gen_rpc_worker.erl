@@ -34,7 +34,7 @@ start_monitored(Function, Args, Tag) ->
 %% That is what became of a cast.
 -spec no_process() -> ok.
 no_process() ->
-    gen_rpc_log:warning(#{what => "cast dropped", reason => system_limit}).
+    gen_rpc_log:message(#{what => "cast dropped", reason => system_limit}).
 
 %% And of a call: its caller is told.
 -spec refuse(port(), pos_integer()) -> ok.
@@ -57,7 +57,7 @@ call(Port, Id, Request) ->
 cast(Request) ->
     case gen_rpc_codec:decode(Request) of
         {M, F, A} -> run_cast(M, F, A);
-        invalid -> gen_rpc_log:warning(#{what => "invalid cast ignored"})
+        invalid -> gen_rpc_log:message(#{what => "invalid cast ignored"})
     end.
 
 %% Tells the caller that the worker of its request died. Never blocks the acceptor: the reply may
@@ -179,7 +179,7 @@ run_cast(M, F, A) ->
     end.
 
 failed_cast(M, F, A, Class, Reason) ->
-    gen_rpc_log:warning(#{what => "cast failed", function => {M, F, arity(A)}, class => Class,
+    gen_rpc_log:message(#{what => "cast failed", function => {M, F, arity(A)}, class => Class,
                           reason => kind(Reason)}).
 
 %% Reasons can carry arguments or be one, so only what the language itself raises is logged.

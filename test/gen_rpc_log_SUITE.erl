@@ -11,7 +11,8 @@
 -export([wrong_cookie_is_one_line_each/1, broken_peer_is_one_line/1]).
 -export([hostile_name_stays_in_its_line/1]).
 -export([lines_are_structured/1, default_handler_shows_lines/1]).
--export([flood_is_limited_and_counted/1, secrets_are_never_logged/1]).
+-export([flood_is_limited_and_counted/1, casts_do_not_crowd_out_connections/1]).
+-export([secrets_are_never_logged/1]).
 
 -import(gen_rpc_test_node, [call/4, rpc/4, run/2, wait/1]).
 
@@ -26,7 +27,7 @@ all() ->
     [normal_life_is_silent, refused_stranger_is_one_line, silent_stranger_is_one_line,
      wrong_cookie_is_one_line_each, broken_peer_is_one_line, hostile_name_stays_in_its_line,
      lines_are_structured, default_handler_shows_lines, flood_is_limited_and_counted,
-     secrets_are_never_logged].
+     casts_do_not_crowd_out_connections, secrets_are_never_logged].
 
 init_per_suite(Config) ->
     [{pair, gen_rpc_test_pair:start()} | Config].
@@ -233,6 +234,26 @@ is_shown_by_default() ->
     Decisions = [Decision || {_, {Filter, Extra}} <- Filters,
                              Decision <- [Filter(Event, Extra)], Decision =/= ignore],
     hd(Decisions ++ [Default]) =/= stop.
+
+%% A thousand casts that fail leave room for the line that says why.
+casts_do_not_crowd_out_connections(Config) ->
+    {Client, #{node := Node} = Server} = restart(Config, [], []),
+    run(Client,
+        fun() ->
+                [true = gen_rpc:cast(Node, erlang, error, [failed]) || _ <- lists:seq(1, 1000)],
+                Node = gen_rpc:call(Node, erlang, node, []),
+                gen_rpc:call(Node, gen_rpc_log, notice, [#{what => "connection lost"}])
+        end),
+    Failed = fun() -> lists:sum([1 + maps:get(left_out, Report, 0)
+                                 || #{what := "cast failed"} = Report <- reports(Server)]) end,
+    %% All have failed when one more, in a later second, tells of those that were left out.
+    wait(fun() ->
+                 true = run(Client, fun() -> gen_rpc:cast(Node, erlang, error, [failed]) end),
+                 timer:sleep(100),
+                 Failed() >= 1001
+         end),
+    ?assert(length([said || #{what := "cast failed"} <- reports(Server)]) < 1000),
+    ?assertMatch([_], [said || #{what := "connection lost"} <- reports(Server)]).
 
 %% A peer can't fill the log: beyond 50 lines a second they are left out, and a later line says how
 %% many. So all are accounted for.

@@ -1,43 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver with a clock around each of its callbacks: the CPU time of the thread, so that the time
- * in which it waits for a core is not in it. What a hypervisor or an interrupt takes from it is.
- * Linked with the objects of the driver itself, whose driver_init is renamed, see bench/run.
+ * The driver with a clock around each of its callbacks. Linked with the objects of the driver itself,
+ * whose driver_init is renamed, see bench/run.
  */
 #include <erl_driver.h>
-#include <stdatomic.h>
-#include <stdint.h>
 #include <string.h>
-#include <time.h>
+
+#include "cpu_times.h"
 
 #define CMD_TAKE \
     255u /* u32 each: how many; ns of the longest; how many over each limit; begins anew */
-#define LIMITS 3
 
-static const uint64_t limits_ns[LIMITS] = {400000, 700000, 1000000};
-static _Atomic uint64_t count, longest, over[LIMITS];
 static ErlDrvEntry *real;
 static ErlDrvEntry timed;
 
 ErlDrvEntry *untimed_driver_init(void);
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static void note(uint64_t begin)
-{
-    uint64_t time = cpu_ns() - begin;
-    uint64_t known = longest;
-    count++;
-    for (size_t i = 0; i < LIMITS; i++)
-        over[i] += time > limits_ns[i];
-    while (time > known && !atomic_compare_exchange_weak(&longest, &known, time))
-        ;
-}
 
 static char *put(char *out, uint64_t n)
 {

@@ -3,7 +3,7 @@
 %% gen_rpc_bench_long counts it is not longer because a thread had to wait for a core.
 -module(gen_rpc_bench_callbacks).
 
--export([run/3, take_here/0]).
+-export([run/3, take_here/0, figures/1]).
 
 -type figures() :: #{count | over_400 | over_700 | over_1000 := non_neg_integer(), % us
                      longest := float()}. % us
@@ -29,8 +29,13 @@ take(Server) ->
 -spec take_here() -> figures().
 take_here() ->
     Port = gen_rpc_port:open(),
-    <<Count:32, Longest:32, Over400:32, Over700:32, Over1000:32>> =
-        list_to_binary(port_control(Port, ?TAKE, [])),
+    <<Count:32, Longest:32, Over/binary>> = list_to_binary(port_control(Port, ?TAKE, [])),
     ok = gen_rpc_port:close(Port),
-    #{count => Count, longest => Longest / 1000, over_400 => Over400, over_700 => Over700,
+    figures([Count, Longest / 1000 | [N || <<N:32>> <= Over]]).
+
+%% Of what cpu_times.h counts, in its order.
+-spec figures([number()]) -> figures().
+figures([Count, Longest | Over]) ->
+    [Over400, Over700, Over1000] = [round(N) || N <- Over],
+    #{count => round(Count), longest => Longest, over_400 => Over400, over_700 => Over700,
       over_1000 => Over1000}.

@@ -47,11 +47,8 @@ handshakes(Kind, Tls, Ms) ->
 %% Of pieces of arithmetic of some 40 us what gen_rpc_bench_callbacks has of callbacks.
 -spec arithmetic(Ms :: pos_integer()) -> gen_rpc_bench_callbacks:figures().
 arithmetic(Ms) ->
-    [Count, Longest | Over] =
-        numbers(gen_rpc_bench_os:run(program("arithmetic"), [integer_to_list(Ms)])),
-    [Over400, Over700, Over1000] = [round(N) || N <- Over],
-    #{count => round(Count), longest => Longest, over_400 => Over400, over_700 => Over700,
-      over_1000 => Over1000}.
+    Times = gen_rpc_bench_os:run(program("arithmetic"), [integer_to_list(Ms)]),
+    gen_rpc_bench_callbacks:figures(numbers(Times)).
 
 call(Payload) ->
     Caller = self(),

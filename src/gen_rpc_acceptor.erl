@@ -123,25 +123,27 @@ terminate(_Reason, State0) ->
 start(Requests, #state{limited = true} = State) ->
     start_watched(Requests, State, []);
 start(Requests, #state{killing = true} = State) ->
-    start_watched(share(Requests, 0, []), State, []);
+    start_watched(share(Requests), State, []);
 start(Requests, #state{port = Port} = State) ->
-    pass_on(start_workers(share(Requests, 0, []), Port, []), State).
+    pass_on(start_workers(share(Requests), Port, []), State).
 
 %% Of many casts some are started by another process: a scheduler with nothing to do takes that over
 %% at once, and with it the starting, instead of many new processes one by one.
-share(Requests, ?SHARE, Casts) ->
-    try spawn(gen_rpc_worker, start_casts, [lists:reverse(Casts)]) of
-        _Starter -> Requests
-    catch
-        error:system_limit -> put_back(Casts, Requests)
-    end;
-share([{0, Request} | Rest], N, Casts) ->
-    share(Rest, N + 1, [Request | Casts]);
-share(Requests, _N, Casts) ->
-    put_back(Casts, Requests).
+share(Requests) ->
+    case first_casts(Requests, ?SHARE, []) of
+        {Casts, Rest} ->
+            try spawn(gen_rpc_worker, start_casts, [Casts]) of
+                _Starter -> Rest
+            catch
+                error:system_limit -> Requests
+            end;
+        none ->
+            Requests
+    end.
 
-put_back([Request | Casts], Requests) -> put_back(Casts, [{0, Request} | Requests]);
-put_back([], Requests) -> Requests.
+first_casts(Rest, 0, Casts) -> {lists:reverse(Casts), Rest};
+first_casts([{0, Request} | Rest], N, Casts) -> first_casts(Rest, N - 1, [Request | Casts]);
+first_casts(_Requests, _N, _Casts) -> none.
 
 %% A worker of a call is monitored: its caller hears of its death, whatever killed it. The tag
 %% makes that message tell the call, so nothing has to be kept for it here. Returns what is to be

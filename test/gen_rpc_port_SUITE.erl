@@ -431,9 +431,8 @@ window_bounds_what_is_held(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{output_limit => 100000},
-                                                     #{tell_cancels => true}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{output_limit => 100000},
+                                                       #{tell_cancels => true}),
               Replied = start_call(Client, Server, 1),
               GivenUp = start_call(Client, Server, 2),
               Ref = make_ref(),
@@ -466,9 +465,8 @@ waiting_for_the_window(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{output_limit => 100000, send_timeout => 200},
-                                                     #{}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} =
+                  active_pair(#{output_limit => 100000, send_timeout => 200}, #{}),
               Ref = make_ref(),
               {Casts, First} = fill_window(Client, Server, Ref),
               #{frames_in := Frames} = gen_rpc_port:info(Client),
@@ -553,9 +551,8 @@ busy_and_ready(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{output_limit => 100000},
-                                                     #{max_message_size => 5000000}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{output_limit => 100000},
+                                                       #{max_message_size => 5000000}),
               ok = use_credit(Client, Server),
               Megabyte = rand:bytes(1000000),
               Ref = make_ref(),
@@ -585,9 +582,8 @@ small_ones_do_not_wait_for_large_ones(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{output_limit => 100000},
-                                                     #{max_message_size => 5000000}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{output_limit => 100000},
+                                                       #{max_message_size => 5000000}),
               ok = use_credit(Client, Server),
               Megabyte = rand:bytes(1000000),
               [Large, Ordered] = [make_ref(), make_ref()],
@@ -635,9 +631,8 @@ too_big(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{max_message_size => 100000},
-                                                     #{max_message_size => 50000}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{max_message_size => 100000},
+                                                       #{max_message_size => 50000}),
               Request = rand:bytes(50001),
               Tag = tag(make_ref()),
               [?assertEqual({too_big, 50000}, Submit(Client, 1, infinity, Tag, [Request]))
@@ -686,8 +681,7 @@ ordered_keep_their_order(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{output_limit => ?HUGE}, #{}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{output_limit => ?HUGE}, #{}),
               Sizes = [0, 1, 100, 16367, 16368, 16369, 16383, 16384, 16385, 65536, 70000, 300000,
                        2000000],
               Sent = [{Order, rand:bytes(Size)} || _ <- [1, 2, 3], Size <- Sizes,
@@ -897,8 +891,7 @@ cancel_is_told(Config) ->
       Config,
       fun() ->
               [begin
-                   {Listener, Client, Server} = make_pair(#{}, #{tell_cancels => Tell}),
-                   ok = gen_rpc_port:activate(Server),
+                   {Listener, Client, Server} = active_pair(#{}, #{tell_cancels => Tell}),
                    _ = start_call(Client, Server, 1),
                    cancelled = gen_rpc_port:cancel(Client, 1),
                    ok = flush([Client]),
@@ -919,8 +912,7 @@ cancel_of_what_was_not_started(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{}, #{tell_cancels => true}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{}, #{tell_cancels => true}),
               ok = use_credit(Client, Server),
               [ok = gen_rpc_port:call(Client, Id, infinity, tag(make_ref()), [<<"x">>])
                || Id <- [1, 2]],
@@ -944,8 +936,7 @@ cancel_of_what_was_not_sent(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{}, #{max_message_size => 5000000}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{}, #{max_message_size => 5000000}),
               ok = use_credit(Client, Server),
               Megabyte = rand:bytes(1000000),
               [ok = gen_rpc_port:call(Client, Id, infinity, tag(make_ref()), [Megabyte])
@@ -1006,8 +997,7 @@ cancel_of_an_ask(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{}, #{tell_cancels => true}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{}, #{tell_cancels => true}),
               ok = gen_rpc_port:ask(Client, 1, infinity, tag(make_ref()), [<<"x">>]),
               [{1, <<"x">>, broadcast}] = take_all(Server, 1),
               cancelled = gen_rpc_port:cancel(Client, 1),
@@ -1050,9 +1040,8 @@ dead_caller_is_noticed(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{output_limit => 1000},
-                                                     #{tell_cancels => true}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{output_limit => 1000},
+                                                       #{tell_cancels => true}),
               Mine = start_call(Client, Server, 1),
               Caller = spawn(fun() -> call_and_wait(Client, 2) end),
               {Server, requests, [{2, _}]} = unflushed(),
@@ -1099,8 +1088,7 @@ too_late_to_start(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{}, #{max_running => 1}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{}, #{max_running => 1}),
               ok = gen_rpc_port:call(Client, 1, ?LONG, tag(make_ref()), [<<"first">>]),
               [{1, <<"first">>}] = take_all(Server, 1),
               [ok = gen_rpc_port:call(Client, Id, Time, tag(make_ref()), [Body])
@@ -1129,8 +1117,7 @@ places_are_limited(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{}, #{max_running => 3}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{}, #{max_running => 3}),
               [begin
                    ok = Submit(Client, 10),
                    First = take_all(Server, 3),
@@ -1235,8 +1222,7 @@ places_of_the_cancelled(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{}, #{max_running => 2}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{}, #{max_running => 2}),
               _ = start_call(Client, Server, 1),
               [begin
                    ok = gen_rpc_port:call(Client, Id, infinity, tag(make_ref()), [<<"x">>]),
@@ -1286,8 +1272,7 @@ lost_while_waiting_for_places(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{}, #{max_running => 1}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{}, #{max_running => 1}),
               ok = submit_calls(Client, 3),
               [{1, <<1>>}] = take_all(Server, 1),
               wait(fun() -> maps:get(held, gen_rpc_port:info(Server)) =:= 2 end),
@@ -1306,9 +1291,8 @@ compressed_both_ways(Config) ->
               Sizes = [1024, 5000, 16384, 16385, 65536, 100000, 3000000],
               Sum = lists:sum(Sizes),
               [begin
-                   {Listener, Client, Server} = make_pair(#{compress => OfClient},
-                                                          #{compress => OfServer}),
-                   ok = gen_rpc_port:activate(Server),
+                   {Listener, Client, Server} = active_pair(#{compress => OfClient},
+                                                            #{compress => OfServer}),
                    [?assert(text(Size) =:= round_trip(Client, Server, text(Size)))
                     || Size <- Sizes],
                    [case Level of
@@ -1339,10 +1323,8 @@ compressed_from_a_threshold(Config) ->
       Config,
       fun() ->
               [begin
-                   {Listener, Client, Server} = make_pair(#{compress => 6,
-                                                            compression_threshold => Threshold},
-                                                          #{}),
-                   ok = gen_rpc_port:activate(Server),
+                   {Listener, Client, Server} =
+                       active_pair(#{compress => 6, compression_threshold => Threshold}, #{}),
                    Below = text(Threshold - 1),
                    ?assert(Below =:= round_trip(Client, Server, Below)),
                    ?assertMatch(#{deflate_in := 0}, gen_rpc_port:info(Client)),
@@ -1359,8 +1341,7 @@ not_compressible(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{compress => 6}, #{compress => 6}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{compress => 6}, #{compress => 6}),
               Sizes = [1024, 2000, 16000, 16384, 16385, 65536, 65537, 1000000, 3000001],
               [begin
                    #{bytes_out := Before} = gen_rpc_port:info(Client),
@@ -1382,8 +1363,7 @@ compressed_with_a_context(Config) ->
                   [begin
                        Settings = #{compress => 6, compression_threshold => 100,
                                     compress_context => Context},
-                       {Listener, Client, Server} = make_pair(Settings, Settings),
-                       ok = gen_rpc_port:activate(Server),
+                       {Listener, Client, Server} = active_pair(Settings, Settings),
                        Outs = [deflate_similar(Client, Server, Round) || Round <- [1, 2]],
                        close([Client, Server, Listener]),
                        ok = gen_rpc_test_ports:forget_messages(),
@@ -1423,8 +1403,7 @@ many_compressed_at_once(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{compress => 1}, #{compress => 1}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{compress => 1}, #{compress => 1}),
               Calls = [{Id, make_ref(), <<Id:32, (text(300000 + Id))/binary>>}
                        || Id <- lists:seq(1, 40)],
               [ok = gen_rpc_port:call(Client, Id, infinity, tag(Ref), [Body])
@@ -1526,8 +1505,7 @@ goodbye_with_large_messages(Config) ->
       Config,
       fun() ->
               [begin
-                   {Listener, Client, Server} = make_pair(#{}, #{}),
-                   ok = gen_rpc_port:activate(Server),
+                   {Listener, Client, Server} = active_pair(#{}, #{}),
                    Ref = make_ref(),
                    Large = rand:bytes(Size),
                    ok = gen_rpc_port:call(Client, 1, infinity, tag(Ref), [Large]),
@@ -1586,8 +1564,7 @@ idle_is_told_once(Config) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{idle_timeout => 50}, #{}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{idle_timeout => 50}, #{}),
               [begin
                    ?assertEqual({Client, idle}, next()),
                    ?assertEqual(<<"x">>, round_trip(Client, Server, <<"x">>))
@@ -1718,8 +1695,7 @@ long_schedules(Config) ->
       fun() ->
               Monitor = spawn(fun() -> count_long_schedules([]) end),
               Previous = erlang:system_monitor(Monitor, [{long_schedule, 50}]),
-              {Listener, Client, Server} = make_pair(#{}, #{}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{}, #{}),
               Large = rand:bytes(20000000),
               [Large = round_trip(Client, Server, Large) || _ <- lists:seq(1, 5)],
               [ok = gen_rpc_port:call(Client, Id, infinity, tag(make_ref()), [<<>>])
@@ -1754,13 +1730,18 @@ make_pair(ClientSettings, ServerSettings) ->
         tls -> gen_rpc_test_ports:make_tls_pair(ClientSettings, ServerSettings)
     end.
 
+%% The same, with an active server.
+active_pair(ClientSettings, ServerSettings) ->
+    {_Listener, _Client, Server} = Pair = make_pair(ClientSettings, ServerSettings),
+    ok = gen_rpc_port:activate(Server),
+    Pair.
+
 %% Runs a case with two such ports, the server's active.
 with_pair(Config, Case) ->
     on_node(
       Config,
       fun() ->
-              {Listener, Client, Server} = make_pair(#{}, #{}),
-              ok = gen_rpc_port:activate(Server),
+              {Listener, Client, Server} = active_pair(#{}, #{}),
               _ = Case(Client, Server),
               close([Client, Server, Listener])
       end).

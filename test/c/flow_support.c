@@ -75,16 +75,29 @@ static void on_event(void *ctx, test_end *e, gr_event *ev)
     set_hold(f, e);
 }
 
-void flow_attach(flow *f, test_end *e)
+static void attach(flow *f, test_end *e)
 {
+    memset(f, 0, sizeof *f);
     e->hook = on_event;
     e->ctx = f;
 }
 
-void flow_free(flow *f)
+void flow_open(test_pair *p, flow *client, flow *server, const gr_session_config *c,
+               const gr_session_config *s)
 {
-    free(f->items);
-    memset(f, 0, sizeof *f);
+    pair_open_up(p, c, s);
+    attach(client, &p->client);
+    attach(server, &p->server);
+    server->take_ordered = 1;
+}
+
+void flow_close(test_pair *p, flow *client, flow *server)
+{
+    free(client->items);
+    free(server->items);
+    memset(client, 0, sizeof *client);
+    memset(server, 0, sizeof *server);
+    pair_close(p);
 }
 
 void flow_hold(flow *f, test_end *e, int on)

@@ -31,9 +31,10 @@ typedef struct flow {
     void *ctx;
 } flow;
 
-/* The events of that end go here from now on. */
-void flow_attach(flow *f, test_end *e);
-void flow_free(flow *f);
+/* A pair with its handshake done, whose events go to these two. The server's takes up what is ordered. */
+void flow_open(test_pair *p, flow *client, flow *server, const gr_session_config *c,
+               const gr_session_config *s);
+void flow_close(test_pair *p, flow *client, flow *server);
 
 /* Sets whether requests are held back, and takes what can be delivered now. */
 void flow_hold(flow *f, test_end *e, int on);

@@ -82,6 +82,15 @@ static void pieces_are_joined(void **state)
     mem_unref(&pair.mem, &b);
 }
 
+static void reopen_with_frames(size_t frame_max)
+{
+    gr_session_config c = end_config(GR_CLIENT);
+    gr_session_config s = end_config(GR_SERVER);
+    c.frame_max = s.frame_max = frame_max;
+    pair_close(&pair);
+    pair_open_up(&pair, &c, &s);
+}
+
 /* Also when there are more pieces than one fragment takes, on every lane and with fragments of any size. */
 static void many_pieces_are_joined(void **state)
 {
@@ -91,11 +100,7 @@ static void many_pieces_are_joined(void **state)
     static const gr_order orders[] = {GR_UNORDERED, GR_ORDERED, GR_BROADCAST};
     gr_piece p[100];
     for (size_t f = 0; f < COUNT_OF(frames); f++) {
-        gr_session_config c = end_config(GR_CLIENT);
-        gr_session_config s = end_config(GR_SERVER);
-        c.frame_max = s.frame_max = frames[f];
-        pair_close(&pair);
-        pair_open_up(&pair, &c, &s);
+        reopen_with_frames(frames[f]);
         for (size_t i = 0; i < COUNT_OF(totals); i++)
             for (size_t o = 0; o < COUNT_OF(orders); o++) {
                 gr_blob b = mem_blob(&pair.mem, totals[i], 5);
@@ -121,11 +126,7 @@ static void every_size_arrives_whole(void **state)
     static const size_t frames[] = {GR_SESSION_FRAME_MIN, 5000, 16384, GR_SESSION_FRAME_MAX};
     static const size_t around[] = {4096, 5000, 8192, 16384, 32768, 65536, 131072};
     for (size_t f = 0; f < COUNT_OF(frames); f++) {
-        gr_session_config c = end_config(GR_CLIENT);
-        gr_session_config s = end_config(GR_SERVER);
-        c.frame_max = s.frame_max = frames[f];
-        pair_close(&pair);
-        pair_open_up(&pair, &c, &s);
+        reopen_with_frames(frames[f]);
         for (size_t i = 0; i < COUNT_OF(around); i++)
             for (size_t size = around[i] - 40; size <= around[i] + 40; size += 1 + size % 7)
                 for (gr_order o = GR_UNORDERED; o <= GR_BROADCAST; o++) {

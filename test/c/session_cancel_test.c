@@ -32,12 +32,7 @@ static void open_pair(uint64_t output_limit)
     c.auth.max_message = s.auth.max_message = 64 * MIB;
     c.alive = is_alive;
     dead_above = 0;
-    memset(&client, 0, sizeof client);
-    memset(&server, 0, sizeof server);
-    pair_open_up(&p, &c, &s);
-    flow_attach(&client, &p.client);
-    flow_attach(&server, &p.server);
-    server.take_ordered = 1;
+    flow_open(&p, &client, &server, &c, &s);
 }
 
 static int setup(void **state)
@@ -49,9 +44,7 @@ static int setup(void **state)
 
 static void close_all(void)
 {
-    flow_free(&client);
-    flow_free(&server);
-    pair_close(&p);
+    flow_close(&p, &client, &server);
 }
 
 static int teardown(void **state)

@@ -27,22 +27,15 @@ static void open_levels(int up, int down, int context)
     s.compress = down;
     c.compress_context = s.compress_context = context;
     c.compress_min = s.compress_min = LEAST;
-    memset(&client, 0, sizeof client);
-    memset(&server, 0, sizeof server);
     memset(&tapped, 0, sizeof tapped);
-    pair_open_up(&p, &c, &s);
-    flow_attach(&client, &p.client);
-    flow_attach(&server, &p.server);
-    server.take_ordered = 1;
+    flow_open(&p, &client, &server, &c, &s);
     p.up.tap = &tapped;
 }
 
 static void close_all(void)
 {
-    flow_free(&client);
-    flow_free(&server);
     bytes_free(&tapped);
-    pair_close(&p);
+    flow_close(&p, &client, &server);
 }
 
 static void reopen(int up, int down, int context)

@@ -16,30 +16,18 @@ static flow client;
 static flow server;
 static uint64_t seed; /* of a random life */
 
-static void open_with(gr_session_config *c, gr_session_config *s)
-{
-    memset(&client, 0, sizeof client);
-    memset(&server, 0, sizeof server);
-    pair_open_up(&p, c, s);
-    flow_attach(&client, &p.client);
-    flow_attach(&server, &p.server);
-    server.take_ordered = 1;
-}
-
 static void open_pair(uint64_t output_limit)
 {
     gr_session_config c = end_config(GR_CLIENT);
     gr_session_config s = end_config(GR_SERVER);
     c.output_limit = s.output_limit = output_limit;
     c.auth.max_message = s.auth.max_message = 512 * MIB;
-    open_with(&c, &s);
+    flow_open(&p, &client, &server, &c, &s);
 }
 
 static void close_all(void)
 {
-    flow_free(&client);
-    flow_free(&server);
-    pair_close(&p);
+    flow_close(&p, &client, &server);
 }
 
 static int setup(void **state)
@@ -444,7 +432,7 @@ static void live(void)
     c.compress_context = (int)prng_below(&w.prng, 2);
     s.compress_context = (int)prng_below(&w.prng, 2);
     c.compress_min = 1 + (size_t)prng_below(&w.prng, 2000);
-    open_with(&c, &s);
+    flow_open(&p, &client, &server, &c, &s);
     server.replies = 1;
     server.hold_congested = 1;
     p.prng = seed + 1;

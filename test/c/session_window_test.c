@@ -35,12 +35,7 @@ static void open_pair(const tuning *t)
     s.send_timeout = c.send_timeout;
     s.hold_pause = t ? t->hold_pause : 0;
     c.compress = s.compress = t ? t->compress : 0;
-    memset(&client, 0, sizeof client);
-    memset(&server, 0, sizeof server);
-    pair_open_up(&p, &c, &s);
-    flow_attach(&client, &p.client);
-    flow_attach(&server, &p.server);
-    server.take_ordered = 1;
+    flow_open(&p, &client, &server, &c, &s);
 }
 
 static int setup(void **state)
@@ -53,9 +48,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    flow_free(&client);
-    flow_free(&server);
-    pair_close(&p);
+    flow_close(&p, &client, &server);
     return 0;
 }
 

@@ -468,6 +468,7 @@ ErlDrvSSizeT drv_conn_control(drv_conn *c, unsigned cmd, const char *buf, size_t
     case DRV_CMD_ORDERED:
     case DRV_CMD_BROADCAST:
     case DRV_CMD_ASK:
+    case DRV_CMD_CALL_FOR:
         if (c->state == DRV_CONN_OPEN)
             return drv_submit(c, cmd, buf, size, r);
         return drv_result_status(r, DRV_ST_DOWN);

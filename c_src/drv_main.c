@@ -10,6 +10,7 @@
 #include "drv_listener.h"
 #include "drv_pool.h"
 #include "drv_port.h"
+#include "drv_receiver.h"
 #include "drv_term.h"
 #include "drv_tls.h"
 
@@ -82,6 +83,7 @@ static void drv_stop(ErlDrvData data)
         drv_listener_close(p->listener);
     if (p->tlsconf)
         drv_tls_unload(p->tlsconf);
+    drv_receiver_close(p);
     driver_free(p);
 }
 
@@ -98,6 +100,8 @@ static ErlDrvSSizeT drv_control(ErlDrvData data, unsigned int cmd, char *buf, Er
         return drv_listener_open(p, buf, size, &r);
     if (cmd == DRV_CMD_TLS_LOAD)
         return drv_tls_load(p, buf, size, &r);
+    if (cmd == DRV_CMD_RECEIVE)
+        return drv_receiver_open(p, &r);
     return -1;
 }
 

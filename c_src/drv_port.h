@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define DRV_NAME "gen_rpc_drv"
-#define DRV_VERSION "3"
+#define DRV_VERSION "4"
 
 enum {
     DRV_CMD_CONNECT = 1,
@@ -32,7 +32,10 @@ enum {
     DRV_CMD_BROADCAST = 17, /* likewise, for a registered process */
     DRV_CMD_ASK = 18,       /* likewise, and with a reply */
     DRV_CMD_ENDED = 19,     /* so many workers of this connection have ended */
-    DRV_CMD_TAKEN = 20      /* so many ordered messages, of so many bytes, are being run */
+    DRV_CMD_TAKEN = 20,     /* so many ordered messages, of so many bytes, are being run */
+    DRV_CMD_CALL_FOR = 21,  /* as CALL; another process gets the reply */
+    DRV_CMD_RECEIVE =
+        22 /* on a new port: the process that asks becomes a receiver of such replies */
 };
 
 /* First byte of a command's result; success of a submission is an empty result. */
@@ -50,7 +53,13 @@ typedef struct drv_conn drv_conn;
 typedef struct drv_listener drv_listener;
 typedef struct drv_tlsconf drv_tlsconf;
 
-typedef enum { DRV_KIND_NEW, DRV_KIND_CONN, DRV_KIND_LISTENER, DRV_KIND_TLSCONF } drv_kind;
+typedef enum {
+    DRV_KIND_NEW,
+    DRV_KIND_CONN,
+    DRV_KIND_LISTENER,
+    DRV_KIND_TLSCONF,
+    DRV_KIND_RECEIVER
+} drv_kind;
 
 /* A port's data. Protected by the port's own lock; only the driver's callbacks touch it. */
 typedef struct drv_port {
@@ -60,6 +69,7 @@ typedef struct drv_port {
     drv_conn *conn;
     drv_listener *listener;
     drv_tlsconf *tlsconf;
+    uint16_t receiver; /* its number */
 } drv_port;
 
 /* A descriptor as driver_select wants it. */

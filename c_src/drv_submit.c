@@ -4,11 +4,15 @@
 
 #include "drv_args.h"
 #include "drv_conn_impl.h"
+#include "drv_receiver.h"
 #include "drv_term.h"
 #include "gr_wire.h"
 
-/* Head of a port_command: command, id, time, tag. A tag holds a reference: node name and 40 bytes. */
-#define HEAD_FIXED 15u
+/*
+ * Head of a port_command: command, id, time, tag, and of CALL_FOR the receiver. A tag holds a reference:
+ * node name and 40 bytes.
+ */
+#define HEAD_FIXED 17u
 #define HEAD_MAX (HEAD_FIXED + GR_NAME_MAX + 64u)
 
 /* Pieces that need no allocation. gen_rpc_port.erl packs messages of very many small ones. */
@@ -17,7 +21,12 @@
 static int is_submission(unsigned cmd)
 {
     return (cmd >= DRV_CMD_CALL && cmd <= DRV_CMD_REPLY) ||
-           (cmd >= DRV_CMD_ORDERED && cmd <= DRV_CMD_ASK);
+           (cmd >= DRV_CMD_ORDERED && cmd <= DRV_CMD_ASK) || cmd == DRV_CMD_CALL_FOR;
+}
+
+static int is_answered(unsigned cmd)
+{
+    return cmd == DRV_CMD_CALL || cmd == DRV_CMD_ASK || cmd == DRV_CMD_CALL_FOR;
 }
 
 static gr_order order_of(unsigned cmd)
@@ -33,7 +42,8 @@ static gr_order order_of(unsigned cmd)
     }
 }
 
-static gr_submit get_submitter(drv_conn *c, unsigned cmd, drv_args *a)
+/* *receiver: who gets the reply; 0: nobody of that number. Room is waited for by the one who submits. */
+static gr_submit get_submitter(drv_conn *c, unsigned cmd, drv_args *a, uintptr_t *receiver)
 {
     gr_submit who;
     uint64_t now = drv_io_begin(c);
@@ -46,12 +56,13 @@ static gr_submit get_submitter(drv_conn *c, unsigned cmd, drv_args *a)
     who.cast = cmd == DRV_CMD_CAST;
     who.tag = tag.data;
     who.tag_size = tag.size;
+    *receiver = cmd == DRV_CMD_CALL_FOR ? drv_receiver_get(drv_args_u16(a)) : who.caller;
     return who;
 }
 
 static int queue(drv_conn *c, unsigned cmd, const gr_submit *who, const gr_piece *pieces, size_t n)
 {
-    if (cmd == DRV_CMD_CALL || cmd == DRV_CMD_ASK)
+    if (is_answered(cmd))
         return gr_session_call(c->session, who, pieces, n);
     if (cmd != DRV_CMD_REPLY)
         return gr_session_cast(c->session, who->order, pieces, n);
@@ -84,7 +95,8 @@ static ErlDrvSSizeT result_of(drv_conn *c, int rc, drv_result *r)
 ErlDrvSSizeT drv_submit(drv_conn *c, unsigned cmd, const char *buf, size_t size, drv_result *r)
 {
     drv_args a = drv_args_of(buf, size);
-    gr_submit who = get_submitter(c, cmd, &a);
+    uintptr_t receiver;
+    gr_submit who = get_submitter(c, cmd, &a, &receiver);
     uint64_t asked = (uint64_t)(a.end - a.at);
     if (cmd == DRV_CMD_ADMIT) {
         asked = drv_args_u64(&a);
@@ -92,11 +104,12 @@ ErlDrvSSizeT drv_submit(drv_conn *c, unsigned cmd, const char *buf, size_t size,
         who.order = order_of(then);
         who.cast = then == DRV_CMD_CAST;
     }
-    if (a.short_of)
+    if (a.short_of || !receiver)
         return -1;
     int rc = gr_session_admit(c->session, &who, asked);
     if (rc == GR_OK && cmd != DRV_CMD_ADMIT) {
         gr_piece body = {a.at, (size_t)asked, NULL};
+        who.caller = receiver;
         rc = queue(c, cmd, &who, &body, 1);
         if (rc == GR_OK)
             drv_io_submitted(c);
@@ -107,7 +120,7 @@ ErlDrvSSizeT drv_submit(drv_conn *c, unsigned cmd, const char *buf, size_t size,
 /* Whoever sent a large message learns by message what a small one learns by result. */
 static void refuse(drv_conn *c, unsigned cmd, const gr_submit *who, int rc, uint64_t size)
 {
-    if ((cmd != DRV_CMD_CALL && cmd != DRV_CMD_ASK) || rc == GR_EEXIST)
+    if (!is_answered(cmd) || rc == GR_EEXIST)
         return;
     gr_call *call = driver_alloc(sizeof *call + who->tag_size);
     if (!call)
@@ -165,9 +178,11 @@ void drv_conn_outputv(drv_conn *c, ErlIOVec *ev)
     unsigned cmd = drv_args_u8(&a);
     if (!c->session)
         return;
-    gr_submit who = get_submitter(c, cmd, &a);
-    if (a.short_of || !is_submission(cmd))
+    uintptr_t receiver;
+    gr_submit who = get_submitter(c, cmd, &a, &receiver);
+    if (a.short_of || !receiver || !is_submission(cmd))
         return;
+    who.caller = receiver;
     size_t skip = (size_t)(a.at - (const uint8_t *)head);
     int rc = queue_vector(c, cmd, &who, ev, skip);
     if (rc == GR_OK) {

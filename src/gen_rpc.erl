@@ -3,46 +3,85 @@
 %%
 %% The functions have the names, arguments and results of OTP's `rpc'. A destination is a node, or
 %% `{Node, Key}' with any term as the key: each of these has a connection of its own, made when it
-%% is first used. Time limits are in milliseconds.
+%% is first used. In the place of a module can stand `{Module, Version}': then the function runs
+%% only where the module's attribute `vsn' is that version. Time limits are in milliseconds;
+%% `undefined' stands for what the setting says. Arguments of a wrong type raise `badarg', and
+%% nothing else happens.
 -module(gen_rpc).
 
--export([call/3, call/4, call/5, call/6]).
--export([cast/3, cast/4, cast/5]).
+-export([call/2, call/3, call/4, call/5, call/6]).
+-export([cast/3, cast/4, cast/5, safe_cast/3, safe_cast/4, safe_cast/5]).
 -export([ordered_cast/4]).
+-export([async_call/3, async_call/4, yield/1, nb_yield/1, nb_yield/2]).
+-export([multicall/3, multicall/4, multicall/5]).
+-export([eval_everywhere/3, eval_everywhere/4, eval_everywhere/5]).
 -export([abcast/2, abcast/3, sbcast/2, sbcast/3]).
--export([nodes/0]).
+-export([nodes/0, reconfigure/0]).
 
 -type dest() :: node() | {node(), Key :: term()}.
 %% A node, or one of several connections to it.
 
+-type versioned() :: module() | {module(), Version :: term()}.
+%% A module, or a module whose attribute `vsn' must be that version.
+
 -type call_error() :: {badrpc, nodedown}          % not reachable: nothing was sent
                     | {badrpc, timeout}           % no result within the time limit
                     | {badrpc, invalid_cookie}
+                    | {badrpc, unauthorized}      % the other node's rpc_module_control
+                    | {badrpc, incompatible}      % another version of the module, or none
+                    | {badrpc, invalid_request}   % in whitelist mode: an atom that is new there
                     | {badrpc, system_limit}      % the other node has no process for it
                     | {badrpc, {'EXIT', term()}}  % how the function failed
                     | {badrpc, {message_too_big, Size :: pos_integer(), Limit :: pos_integer()}}
                     | {badtcp, term()}.           % lost after sending: it may have run
--export_type([dest/0, call_error/0]).
+
+-type limit() :: timeout() | undefined.
+%% Milliseconds, `infinity', or `undefined' for what the setting says.
+
+-type key() :: gen_rpc_async:key().
+%% What {@link yield/1} takes. Good for this node only.
+-export_type([dest/0, versioned/0, call_error/0, limit/0, key/0]).
 
 -define(IS_TIMEOUT(T), (T =:= infinity orelse (is_integer(T) andalso T >= 0
                                                andalso T =< 16#FFFFFFFE))).
+-define(IS_LIMIT(T), (T =:= undefined orelse ?IS_TIMEOUT(T))).
 
-%% @equiv call(Dest, Module, Function, [])
--spec call(dest(), module(), atom()) -> term() | call_error().
+%%% Calls
+
+%% @doc Calls a function object without arguments on another node.
+%% @see call/3
+-spec call(dest(), fun(() -> term())) -> term() | call_error().
+call(Dest, Fun) ->
+    call_fun(Dest, Fun, undefined).
+
+%% @doc With a module and a function: {@link call/4} without arguments. With a function object and a
+%% time limit: calls that function on the other node.
+%%
+%% The object names the module that it was made in, and what it does is there. So the other node
+%% must have the same version of that module, unless `fun_code_shipping' is on at both ends.
+-spec call(dest(), versioned(), atom()) -> term() | call_error();
+          (dest(), fun(() -> term()), limit()) -> term() | call_error().
+call(Dest, Fun, Timeout) when is_function(Fun) ->
+    call_fun(Dest, Fun, Timeout);
 call(Dest, Module, Function) ->
     call(Dest, Module, Function, []).
+
+call_fun(Dest, Fun, Timeout) when is_function(Fun, 0) ->
+    call(Dest, erlang, apply, [Fun, []], Timeout);
+call_fun(_Dest, _Fun, _Timeout) ->
+    error(badarg).
 
 %% @doc Calls a function on another node, with the time limits of the settings
 %% `call_receive_timeout' and `send_timeout'.
 %% @see call/6
--spec call(dest(), module(), atom(), [term()]) -> term() | call_error().
+-spec call(dest(), versioned(), atom(), [term()]) -> term() | call_error().
 call(Dest, Module, Function, Args) ->
-    call(Dest, Module, Function, Args, gen_rpc_config:get(call_receive_timeout)).
+    call(Dest, Module, Function, Args, undefined).
 
-%% @equiv call(Dest, Module, Function, Args, ReceiveTimeout, SendTimeout)
--spec call(dest(), module(), atom(), [term()], timeout()) -> term() | call_error().
+%% @equiv call(Dest, Module, Function, Args, ReceiveTimeout, undefined)
+-spec call(dest(), versioned(), atom(), [term()], limit()) -> term() | call_error().
 call(Dest, Module, Function, Args, ReceiveTimeout) ->
-    call(Dest, Module, Function, Args, ReceiveTimeout, gen_rpc_config:get(send_timeout)).
+    call(Dest, Module, Function, Args, ReceiveTimeout, undefined).
 
 %% @doc Calls a function on another node and waits for its result.
 %%
@@ -50,26 +89,28 @@ call(Dest, Module, Function, Args, ReceiveTimeout) ->
 %% is the limit for everything, connecting included; SendTimeout that for waiting until an
 %% overloaded connection takes the request (`{badtcp, send_timeout}'). When the caller's time is
 %% up, or it dies, the other node is told: it does not start the function if it has not yet. One
-%% that runs goes on, unless the setting `kill_on_cancel' there says otherwise. Arguments of a wrong
-%% type raise `badarg'.
--spec call(dest(), module(), atom(), [term()], timeout(), timeout()) -> term() | call_error().
+%% that runs goes on, unless the setting `kill_on_cancel' there says otherwise.
+-spec call(dest(), versioned(), atom(), [term()], limit(), limit()) -> term() | call_error().
 call(Dest, Module, Function, Args, ReceiveTimeout, SendTimeout)
-  when is_atom(Module), is_atom(Function), is_list(Args),
-       ?IS_TIMEOUT(ReceiveTimeout), ?IS_TIMEOUT(SendTimeout) ->
-    ok = check(Dest),
-    gen_rpc_request:call(Dest, Module, Function, Args, ReceiveTimeout, SendTimeout);
+  when is_atom(Function), is_list(Args), ?IS_LIMIT(ReceiveTimeout), ?IS_LIMIT(SendTimeout) ->
+    ok = check(Dest, Module),
+    gen_rpc_result:to_rpc(gen_rpc_request:call(Dest, {Module, Function, Args},
+                                               limit(ReceiveTimeout, call_receive_timeout),
+                                               limit(SendTimeout, send_timeout)));
 call(_Dest, _Module, _Function, _Args, _ReceiveTimeout, _SendTimeout) ->
     error(badarg).
 
+%%% Casts
+
 %% @equiv cast(Dest, Module, Function, [])
--spec cast(dest(), module(), atom()) -> true.
+-spec cast(dest(), versioned(), atom()) -> true.
 cast(Dest, Module, Function) ->
     cast(Dest, Module, Function, []).
 
-%% @equiv cast(Dest, Module, Function, Args, SendTimeout)
--spec cast(dest(), module(), atom(), [term()]) -> true.
+%% @equiv cast(Dest, Module, Function, Args, undefined)
+-spec cast(dest(), versioned(), atom(), [term()]) -> true.
 cast(Dest, Module, Function, Args) ->
-    cast(Dest, Module, Function, Args, gen_rpc_config:get(send_timeout)).
+    cast(Dest, Module, Function, Args, undefined).
 
 %% @doc Runs a function on another node and does not wait for it. Always `true': a cast that can't
 %% be sent within SendTimeout, connecting included, is dropped and logged, as is the failure of the
@@ -77,24 +118,161 @@ cast(Dest, Module, Function, Args) ->
 %%
 %% If the connection is overloaded, the setting `cast_overload_policy' says what happens: `block'
 %% waits for room within SendTimeout, `drop' drops the cast at once, `error' raises the error
-%% `overload' at once. Arguments of a wrong type raise `badarg'.
--spec cast(dest(), module(), atom(), [term()], timeout()) -> true.
-cast(Dest, Module, Function, Args, SendTimeout)
-  when is_atom(Module), is_atom(Function), is_list(Args), ?IS_TIMEOUT(SendTimeout) ->
-    ok = check(Dest),
-    gen_rpc_request:cast(Dest, Module, Function, Args, SendTimeout);
-cast(_Dest, _Module, _Function, _Args, _SendTimeout) ->
-    error(badarg).
+%% `overload' at once.
+-spec cast(dest(), versioned(), atom(), [term()], limit()) -> true.
+cast(Dest, Module, Function, Args, SendTimeout) ->
+    was_cast(send_cast(cast, Dest, Module, Function, Args, SendTimeout)).
+
+%% @equiv safe_cast(Dest, Module, Function, [])
+-spec safe_cast(dest(), versioned(), atom()) -> true | {badrpc | badtcp, term()}.
+safe_cast(Dest, Module, Function) ->
+    safe_cast(Dest, Module, Function, []).
+
+%% @equiv safe_cast(Dest, Module, Function, Args, undefined)
+-spec safe_cast(dest(), versioned(), atom(), [term()]) -> true | {badrpc | badtcp, term()}.
+safe_cast(Dest, Module, Function, Args) ->
+    safe_cast(Dest, Module, Function, Args, undefined).
+
+%% @doc As {@link cast/5}, but a cast that was not sent is told to the caller, and not to the log:
+%% `{badrpc, overload}' under the policies `drop' and `error', `{badtcp, send_timeout}' under
+%% `block', else what a call would return: `{badrpc, nodedown}', `{badrpc, invalid_cookie}',
+%% `{badtcp, {tls, Reason}}', `{badrpc, {message_too_big, Size, Limit}}'. `true' says that it is on
+%% its way, not that it has arrived.
+-spec safe_cast(dest(), versioned(), atom(), [term()], limit()) ->
+          true | {badrpc | badtcp, term()}.
+safe_cast(Dest, Module, Function, Args, SendTimeout) ->
+    case send_cast(cast, Dest, Module, Function, Args, SendTimeout) of
+        ok -> true;
+        {not_sent, _Kind, _Dest, overload} -> {badrpc, overload};
+        {not_sent, _Kind, _Dest, Why} -> Why
+    end.
 
 %% @doc As {@link cast/4}, but what one process casts in this way on one destination runs there in
 %% the same order, one after the other: each when the one before it has ended, however it ended.
 %% Calls and other casts do not wait for them. The order holds as long as the connection does.
--spec ordered_cast(dest(), module(), atom(), [term()]) -> true.
-ordered_cast(Dest, Module, Function, Args)
-  when is_atom(Module), is_atom(Function), is_list(Args) ->
-    ok = check(Dest),
-    gen_rpc_request:ordered_cast(Dest, Module, Function, Args, gen_rpc_config:get(send_timeout));
-ordered_cast(_Dest, _Module, _Function, _Args) ->
+-spec ordered_cast(dest(), versioned(), atom(), [term()]) -> true.
+ordered_cast(Dest, Module, Function, Args) ->
+    was_cast(send_cast(ordered, Dest, Module, Function, Args, undefined)).
+
+send_cast(Kind, Dest, Module, Function, Args, SendTimeout)
+  when is_atom(Function), is_list(Args), ?IS_LIMIT(SendTimeout) ->
+    ok = check(Dest, Module),
+    gen_rpc_request:cast(Kind, Dest, {Module, Function, Args}, limit(SendTimeout, send_timeout));
+send_cast(_Kind, _Dest, _Module, _Function, _Args, _SendTimeout) ->
+    error(badarg).
+
+was_cast(Result) ->
+    case gen_rpc_request:logged(Result) of
+        ok -> true;
+        refused -> error(overload)
+    end.
+
+%%% Calls whose result is taken later
+
+%% @equiv async_call(Dest, Module, Function, [])
+-spec async_call(dest(), versioned(), atom()) -> key().
+async_call(Dest, Module, Function) ->
+    async_call(Dest, Module, Function, []).
+
+%% @doc Calls a function on another node. The result is taken by {@link yield/1} or {@link
+%% nb_yield/2}, once, by any process of this node. It is kept, and the call goes on, until the
+%% calling process ends, or until nobody has asked for it for `async_call_inactivity_timeout'.
+%%
+%% It does not wait for a connection; only on one that is overloaded it waits for room, for
+%% `send_timeout' at most. A call that can't be sent yields its error.
+-spec async_call(dest(), versioned(), atom(), [term()]) -> key().
+async_call(Dest, Module, Function, Args) when is_atom(Function), is_list(Args) ->
+    ok = check(Dest, Module),
+    gen_rpc_async:call(Dest, {Module, Function, Args});
+async_call(_Dest, _Module, _Function, _Args) ->
+    error(badarg).
+
+%% @doc The result of an {@link async_call/4}, as {@link call/6} would return it; waits for it
+%% without a limit. A key is good once: `{badrpc, timeout}' if its result has been taken, or is not
+%% kept any more.
+-spec yield(key()) -> term() | call_error().
+yield(Key) ->
+    ok = check_key(Key),
+    gen_rpc_async:yield(Key).
+
+%% @equiv nb_yield(Key, 0)
+-spec nb_yield(key()) -> {value, term() | call_error()} | timeout.
+nb_yield(Key) ->
+    nb_yield(Key, 0).
+
+%% @doc As {@link yield/1}, but waits for so many milliseconds at most. After `timeout' the key is
+%% as good as before.
+-spec nb_yield(key(), timeout()) -> {value, term() | call_error()} | timeout.
+nb_yield(Key, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    ok = check_key(Key),
+    gen_rpc_async:nb_yield(Key, Timeout);
+nb_yield(_Key, _Timeout) ->
+    error(badarg).
+
+check_key({Holder, Ref}) when is_pid(Holder), node(Holder) =:= node(), is_reference(Ref) -> ok;
+check_key(_) -> error(badarg).
+
+%%% Many nodes
+
+%% @doc {@link multicall/5} on this node and on those of {@link nodes/0}, without a time limit.
+-spec multicall(versioned(), atom(), [term()]) -> {Results :: [term()], Bad :: [dest()]}.
+multicall(Module, Function, Args) ->
+    multicall([node() | ?MODULE:nodes()], Module, Function, Args, infinity).
+
+%% @doc With a list of nodes first: {@link multicall/5} without a time limit. Else {@link
+%% multicall/5} on this node and on those of {@link nodes/0}.
+-spec multicall([dest()], versioned(), atom(), [term()]) -> {Results :: [term()], Bad :: [dest()]};
+               (versioned(), atom(), [term()], timeout()) -> {Results :: [term()], Bad :: [dest()]}.
+multicall(Dests, Module, Function, Args) when is_list(Dests) ->
+    multicall(Dests, Module, Function, Args, infinity);
+multicall(Module, Function, Args, Timeout) ->
+    multicall([node() | ?MODULE:nodes()], Module, Function, Args, Timeout).
+
+%% @doc Calls a function on many nodes at once, and waits for all of them, within one time limit.
+%% Results are in the order of the nodes, each as {@link call/6} would return it. Bad are the nodes,
+%% in that order, that have none: not reachable, lost, or too late.
+-spec multicall([dest()], versioned(), atom(), [term()], timeout()) ->
+          {Results :: [term()], Bad :: [dest()]}.
+multicall(Dests, Module, Function, Args, Timeout)
+  when is_atom(Function), is_list(Args), ?IS_TIMEOUT(Timeout) ->
+    ok = check_module(Module),
+    ok = check_all(Dests),
+    Outcomes = gen_rpc_multicall:call(Dests, {Module, Function, Args}, Timeout),
+    Sorted = [sort(Dest, Outcome) || {Dest, Outcome} <- lists:zip(Dests, Outcomes)],
+    {[Result || {result, Result} <- Sorted], [Dest || {bad, Dest} <- Sorted]};
+multicall(_Dests, _Module, _Function, _Args, _Timeout) ->
+    error(badarg).
+
+%% What was too big has been refused by a node that is well.
+sort(_Dest, {failed, _, {message_too_big, _, _}} = Outcome) ->
+    {result, gen_rpc_result:to_rpc(Outcome)};
+sort(Dest, {failed, _, _}) -> {bad, Dest};
+sort(_Dest, Outcome) -> {result, gen_rpc_result:to_rpc(Outcome)}.
+
+%% @doc With a list of nodes first: {@link eval_everywhere/4} without arguments. Else
+%% {@link eval_everywhere/4} on this node and on those of {@link nodes/0}.
+-spec eval_everywhere([dest()], versioned(), atom()) -> abcast;
+                     (versioned(), atom(), [term()]) -> abcast.
+eval_everywhere(Dests, Module, Function) when is_list(Dests) ->
+    eval_everywhere(Dests, Module, Function, []);
+eval_everywhere(Module, Function, Args) ->
+    eval_everywhere([node() | ?MODULE:nodes()], Module, Function, Args).
+
+%% @equiv eval_everywhere(Dests, Module, Function, Args, undefined)
+-spec eval_everywhere([dest()], versioned(), atom(), [term()]) -> abcast.
+eval_everywhere(Dests, Module, Function, Args) ->
+    eval_everywhere(Dests, Module, Function, Args, undefined).
+
+%% @doc {@link cast/5} on each of these nodes at once, within one time limit: a node that can't be
+%% reached, or is overloaded, does not delay the others. With the policy `error' the error
+%% `overload' is raised when all others have been served.
+-spec eval_everywhere([dest()], versioned(), atom(), [term()], limit()) -> abcast.
+eval_everywhere(Dests, Module, Function, Args, SendTimeout)
+  when is_atom(Function), is_list(Args), ?IS_LIMIT(SendTimeout) ->
+    ok = check_module(Module),
+    ok = check_all(Dests),
+    gen_rpc_broadcast:cast(Dests, {Module, Function, Args}, limit(SendTimeout, send_timeout));
+eval_everywhere(_Dests, _Module, _Function, _Args, _SendTimeout) ->
     error(badarg).
 
 %% @doc Sends a message to the process that is registered under a name, on this node and on those of
@@ -110,8 +288,7 @@ abcast(Name, Message) ->
 %% What one process sends to a name on one destination arrives in the same order. The setting
 %% `send_timeout' limits the time for all of them; a connection that can't be made in time, or is
 %% overloaded, does not delay the message to the others, and counts as one of {@link cast/5}. With
-%% the policy `error' the error `overload' is raised when all others have been served. Arguments of
-%% a wrong type raise `badarg'.
+%% the policy `error' the error `overload' is raised when all others have been served.
 -spec abcast([dest()], atom(), term()) -> abcast.
 abcast(Dests, Name, Message) when is_atom(Name) ->
     ok = check_all(Dests),
@@ -125,9 +302,10 @@ sbcast(Name, Message) ->
     sbcast([node() | ?MODULE:nodes()], Name, Message).
 
 %% @doc As {@link abcast/3}, but waits until the message is delivered. Good are those where a
-%% process is registered under the name; Bad those where none is, that can't be reached, or that
-%% have not answered within the setting `sbcast_receive_timeout', which is one limit for all. Both
-%% are in the order given. A message to one that is Bad for its lateness may still arrive.
+%% process is registered under the name; Bad those where none is, that can't be reached, that do not
+%% allow it, or that have not answered within the setting `sbcast_receive_timeout', which is one
+%% limit for all. Both are in the order given. A message to one that is Bad for its lateness may
+%% still arrive.
 -spec sbcast([dest()], atom(), term()) -> {Good :: [dest()], Bad :: [dest()]}.
 sbcast(Dests, Name, Message) when is_atom(Name) ->
     ok = check_all(Dests),
@@ -135,19 +313,43 @@ sbcast(Dests, Name, Message) when is_atom(Name) ->
 sbcast(_Dests, _Name, _Message) ->
     error(badarg).
 
+%%% The node
+
 %% @doc The nodes that this one has an authenticated outgoing connection to, sorted.
 -spec nodes() -> [node()].
 nodes() ->
     gen_rpc_registry:nodes().
 
+%% @doc Reads the application's environment anew and makes it the settings in force, all of it or,
+%% after an error, nothing. No connection is lost. Module control is in force for the next request of
+%% every connection; what belongs to a connection (limits, keepalive, compression), for connections
+%% made from now on. What only a start can change is an error: `{restart_needed, Keys}'. Other
+%% errors name the key, the value and what is allowed; each is in the log in words.
+-spec reconfigure() -> ok | {error, gen_rpc_config:reason() | {not_started, gen_rpc}}.
+reconfigure() ->
+    gen_rpc_app:reconfigure().
+
+%%% Checks
+
+limit(undefined, Setting) -> gen_rpc_config:get(Setting);
+limit(Limit, _Setting) -> Limit.
+
+check(Dest, Module) ->
+    ok = check_module(Module),
+    check_dest(Dest).
+
+check_module(Module) when is_atom(Module) -> ok;
+check_module({Module, _Version}) when is_atom(Module) -> ok;
+check_module(_) -> error(badarg).
+
 check_all([Dest | Rest]) ->
-    ok = check(Dest),
+    ok = check_dest(Dest),
     check_all(Rest);
 check_all([]) ->
     ok;
 check_all(_) ->
     error(badarg).
 
-check(Node) when is_atom(Node) -> ok;
-check({Node, _Key}) when is_atom(Node) -> ok;
-check(_) -> error(badarg).
+check_dest(Node) when is_atom(Node) -> ok;
+check_dest({Node, _Key}) when is_atom(Node) -> ok;
+check_dest(_) -> error(badarg).

@@ -12,7 +12,9 @@
 %% Half of what one message of the driver brings at most.
 -define(SHARE, 64).
 
--type peer() :: #{node := binary(), address := {inet:ip_address(), inet:port_number()}}.
+-type peer() :: #{node := binary(), address := {inet:ip_address(), inet:port_number()},
+                  limited := boolean(),  % max_running of the port
+                  killing := boolean()}. % tell_cancels of the port
 -export_type([peer/0]).
 
 -record(state, {port :: port(),
@@ -39,13 +41,12 @@ activate(Acceptor) ->
     gen_server:cast(Acceptor, activate).
 
 -spec init({port(), peer()}) -> {ok, state()}.
-init({Port, Peer}) ->
+init({Port, #{limited := Limited, killing := Killing} = Peer}) ->
     _ = process_flag(trap_exit, true),
     %% Workers inherit it. With the application's own they would pass for processes of gen_rpc.
     true = group_leader(whereis(user), self()),
     {ok, #state{port = Port, peer = Peer,
-                limited = gen_rpc_config:get(max_concurrent_calls) =/= infinity,
-                killing = gen_rpc_config:get(kill_on_cancel)}}.
+                limited = Limited, killing = Killing}}.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
 handle_call(_Request, _From, State) ->

@@ -1,10 +1,10 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Application callback. The settings are read and checked here, once: a wrong one stops the start.
+%% Application callback. The settings are read and checked here: a wrong one stops the start.
 -module(gen_rpc_app).
 
 -behaviour(application).
 
--export([start/2, stop/1]).
+-export([start/2, stop/1, reconfigure/0]).
 
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
@@ -23,9 +23,25 @@ start(_Type, _Args) ->
     end.
 
 invalid(Reason) ->
-    gen_rpc_log:error(#{what => "invalid setting", reason => gen_rpc_config:format(Reason)}),
+    ok = log_invalid(Reason),
     ok = stop([]),
     {error, Reason}.
+
+log_invalid(Reason) ->
+    gen_rpc_log:error(#{what => "invalid setting", reason => gen_rpc_config:format(Reason)}).
+
+%% The settings again, while the application runs.
+-spec reconfigure() -> ok | {error, gen_rpc_config:reason() | {not_started, gen_rpc}}.
+reconfigure() ->
+    case whereis(gen_rpc_sup) of
+        undefined ->
+            {error, {not_started, gen_rpc}};
+        _ ->
+            case gen_rpc_config:reload(application:get_all_env(gen_rpc)) of
+                ok -> ok;
+                {error, Reason} = Error -> ok = log_invalid(Reason), Error
+            end
+    end.
 
 -spec stop(term()) -> ok.
 stop(_State) ->

@@ -5,16 +5,29 @@
 %% it once more. Pure.
 -module(gen_rpc_codec).
 
--export([encode/3, decode/1]).
--export([encode_broadcast/2, decode_broadcast/1]).
+-export([encode/3, decode/2]).
+-export([encode_broadcast/2, decode_broadcast/2]).
+-export([name/1]).
+
+-type call() :: {module() | {module(), Version :: term()}, atom(), maybe_improper_list()}.
+%% What a peer sends as arguments need not be a proper list.
+-export_type([call/0]).
 
 %% From here on a copy costs more than the search for the binary.
 -define(LARGE, (256 * 1024)).
 
-%% First byte of the second form; that of the external term format is 131.
+%% First byte of the second form.
 -define(TAIL, 1).
 
--spec encode(module(), atom(), [term()]) -> [binary()].
+%% Of the external term format: its version, and the tags of what stands in front of a request.
+-define(ETF, 131).
+-define(SMALL_TUPLE, 104).
+-define(ATOM_LATIN1, 100).
+-define(SMALL_ATOM_LATIN1, 115).
+-define(ATOM_UTF8, 118).
+-define(SMALL_ATOM_UTF8, 119).
+
+-spec encode(module() | {module(), Version :: term()}, atom(), [term()]) -> [binary()].
 encode(M, F, A) ->
     Plain = gen_rpc_term:encode({M, F, A}, A),
     case iolist_size(Plain) of
@@ -40,34 +53,58 @@ split([Arg | Rest], Min, Before) ->
 split(_, _Min, _Before) ->
     none.
 
--spec decode(binary()) -> {module(), atom(), [term()]} | invalid.
-decode(<<?TAIL, Size:32, Head:Size/binary, Tail/binary>>) ->
-    try binary_to_term(Head) of
-        {M, F, Before, After} when is_atom(M), is_atom(F), is_list(Before) ->
-            {M, F, Before ++ [Tail | After]};
+%% `invalid' also with option `safe' and an atom that this node does not know.
+-spec decode(binary(), [safe]) -> call() | invalid.
+decode(<<?TAIL, Size:32, Head:Size/binary, Tail/binary>>, Options) ->
+    try binary_to_term(Head, Options) of
+        {M, F, Before, After} when is_atom(F), is_list(Before) ->
+            request(M, F, Before ++ [Tail | After]);
         _ ->
             invalid
     catch
         error:badarg -> invalid
     end;
-decode(Plain) ->
-    try binary_to_term(Plain) of
-        {M, F, A} = Request when is_atom(M), is_atom(F), is_list(A) -> Request;
+decode(Plain, Options) ->
+    try binary_to_term(Plain, Options) of
+        {M, F, A} when is_atom(F), is_list(A) -> request(M, F, A);
         _ -> invalid
     catch
         error:badarg -> invalid
     end.
+
+request(M, F, A) when is_atom(M) -> {M, F, A};
+request({M, _Version} = Versioned, F, A) when is_atom(M) -> {Versioned, F, A};
+request(_M, _F, _A) -> invalid.
 
 %% A message to a registered process.
 -spec encode_broadcast(atom(), term()) -> [binary()].
 encode_broadcast(Name, Message) ->
     gen_rpc_term:encode({Name, Message}, [Message]).
 
--spec decode_broadcast(binary()) -> {atom(), term()} | invalid.
-decode_broadcast(Body) ->
-    try binary_to_term(Body) of
+-spec decode_broadcast(binary(), [safe]) -> {atom(), term()} | invalid.
+decode_broadcast(Body, Options) ->
+    try binary_to_term(Body, Options) of
         {Name, _Message} = Broadcast when is_atom(Name) -> Broadcast;
         _ -> invalid
     catch
         error:badarg -> invalid
     end.
+
+%% The module that a request names, or the process that a broadcast does, in UTF-8: read without
+%% decoding, so no atom is made. The bytes are those of encode/3 and encode_broadcast/2, which begin
+%% with a tuple whose first element is an atom, or a tuple of a module and its version.
+-spec name(binary()) -> {ok, binary()} | invalid.
+name(<<?TAIL, Size:32, Head:Size/binary, _/binary>>) -> first(Head);
+name(Plain) -> first(Plain).
+
+first(<<?ETF, ?SMALL_TUPLE, _Arity, ?SMALL_TUPLE, 2, Atom/binary>>) -> atom(Atom);
+first(<<?ETF, ?SMALL_TUPLE, _Arity, Atom/binary>>) -> atom(Atom);
+first(_) -> invalid.
+
+atom(<<?SMALL_ATOM_UTF8, Size, Name:Size/binary, _/binary>>) -> {ok, Name};
+atom(<<?ATOM_UTF8, Size:16, Name:Size/binary, _/binary>>) -> {ok, Name};
+atom(<<?ATOM_LATIN1, Size:16, Name:Size/binary, _/binary>>) -> utf8(Name);
+atom(<<?SMALL_ATOM_LATIN1, Size, Name:Size/binary, _/binary>>) -> utf8(Name);
+atom(_) -> invalid.
+
+utf8(Latin1) -> {ok, unicode:characters_to_binary(Latin1, latin1)}.

@@ -1,9 +1,9 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% The settings: names, defaults, what is allowed. Read and checked once, at start, then kept as a
-%% persistent term, so that reading one costs a caller no copy and no message.
+%% The settings: names, defaults, what is allowed. Read and checked at start and when asked to, and
+%% kept as a persistent term, so that reading one costs a caller no copy and no message.
 -module(gen_rpc_config).
 
--export([load/1, unload/0, get/1, format/1]).
+-export([load/1, reload/1, unload/0, get/1, policy/0, format/1]).
 -export([cookie/0, connection/1, target/1, uses/1]).
 
 -define(KEY, ?MODULE).
@@ -21,6 +21,7 @@
 %% The value of a cookie is shown as `hidden'.
 -type reason() :: {invalid_setting, atom(), Value :: term(), Allowed :: string()}
                 | {unknown_setting, atom(), Known :: [atom()]}
+                | {restart_needed, [atom()]}
                 | gen_rpc_tls_options:reason().
 -type driver() :: tcp | ssl.
 -export_type([reason/0, driver/0]).
@@ -46,6 +47,7 @@ settings() ->
      timeout(sbcast_receive_timeout, 15000),
      timeout(client_inactivity_timeout, infinity),
      timeout(server_inactivity_timeout, infinity),
+     timeout(async_call_inactivity_timeout, infinity),
      integer(socket_keepalive_idle, 5, 1, 32767, "seconds"),
      integer(socket_keepalive_interval, 5, 1, 32767, "seconds"),
      integer(socket_keepalive_count, 2, 1, 127, "probes"),
@@ -56,6 +58,9 @@ settings() ->
       "infinity"},
      {cast_overload_policy, block, fun is_policy/1, "block, drop or error"},
      {kill_on_cancel, false, fun is_boolean/1, "true or false"},
+     {rpc_module_control, disabled, fun is_module_control/1, "disabled, whitelist or blacklist"},
+     {rpc_module_list, [], fun is_list_of_atoms/1, "a list of atoms, the names of modules"},
+     {fun_code_shipping, false, fun is_boolean/1, "true or false"},
      integer(compress, 0, 0, 9, "level"),
      integer(compression_threshold, 1024, 1, 16#FFFFFFFF, "bytes"),
      {compress_context, false, fun is_boolean/1, "true or false"}].
@@ -68,29 +73,55 @@ integer(Key, Default, Min, Max, Unit) ->
      fun(V) -> is_integer(V) andalso V >= Min andalso V =< Max end,
      lists:flatten(io_lib:format("~s, ~b..~b", [Unit, Min, Max]))}.
 
+%% What a running application does not look at again: its sockets are open, its files are read.
+fixed() ->
+    [tcp_server_port, ssl_server_port, ssl_server_options, ssl_client_options, max_connections].
+
 %% Checks the application's environment and makes it the settings in force.
 -spec load([{atom(), term()}]) -> ok | {error, reason()}.
 load(Env) ->
+    case check(Env) of
+        {ok, Checked} -> in_force(Checked);
+        Error -> Error
+    end.
+
+%% The same, of an application that runs.
+-spec reload([{atom(), term()}]) -> ok | {error, reason()}.
+reload(Env) ->
+    case check(Env) of
+        {ok, Checked} ->
+            case [Key || Key <- fixed(), map_get(Key, Checked) =/= ?MODULE:get(Key)] of
+                [] -> in_force(Checked);
+                Changed -> {error, {restart_needed, Changed}}
+            end;
+        Error ->
+            Error
+    end.
+
+in_force(#{rpc_module_control := Control, rpc_module_list := Modules} = Checked) ->
+    persistent_term:put(?KEY, Checked#{module_policy => gen_rpc_policy:new(Control, Modules)}).
+
+check(Env) ->
     Settings = settings(),
     Given = maps:remove(included_applications, maps:from_list(Env)),
     case maps:keys(maps:without([Key || {Key, _, _, _} <- Settings], Given)) of
         [] ->
-            load(Settings, Given, #{});
+            check(Settings, Given, #{});
         [Unknown | _] ->
             {error, {unknown_setting, Unknown, lists:sort([Key || {Key, _, _, _} <- Settings])}}
     end.
 
-load([{Key, Default, Check, Allowed} | Rest], Given, Acc) ->
+check([{Key, Default, Check, Allowed} | Rest], Given, Acc) ->
     Value = maps:get(Key, Given, Default),
     case Check(Value) of
-        true -> load(Rest, Given, Acc#{Key => Value});
+        true -> check(Rest, Given, Acc#{Key => Value});
         false when Key =:= secret_cookie -> {error, {invalid_setting, Key, hidden, Allowed}};
         false -> {error, {invalid_setting, Key, Value, Allowed}}
     end;
-load([], _Given, Acc) ->
+check([], _Given, Acc) ->
     case check_tls([{client, uses(ssl, Acc)},
                     {server, maps:get(ssl_server_port, Acc) =/= false}], Acc) of
-        ok -> persistent_term:put(?KEY, Acc);
+        ok -> {ok, Acc};
         Error -> Error
     end.
 
@@ -121,7 +152,15 @@ get(Key) ->
         #{} -> element(2, lists:keyfind(Key, 1, settings()))
     end.
 
-%% Readable form of the reason for which load/1 refused.
+%% What may run here.
+-spec policy() -> gen_rpc_policy:t().
+policy() ->
+    case persistent_term:get(?KEY, #{}) of
+        #{module_policy := Policy} -> Policy;
+        #{} -> disabled
+    end.
+
+%% Readable form of the reason for which load/1 or reload/1 refused.
 -spec format(reason()) -> string().
 format({_, {Setting, _}, _} = Reason) when ?IS_TLS(Setting) ->
     gen_rpc_tls_options:format(Reason);
@@ -129,6 +168,9 @@ format({_, {Setting, _}, _, _} = Reason) when ?IS_TLS(Setting) ->
     gen_rpc_tls_options:format(Reason);
 format({invalid_setting, Key, Value, Allowed}) ->
     lists:flatten(io_lib:format("~s is ~0tp, must be ~s", [Key, Value, Allowed]));
+format({restart_needed, Keys}) ->
+    Names = lists:join(", ", [atom_to_list(Key) || Key <- Keys]),
+    lists:flatten(io_lib:format("changed, but read at start only: ~s", [Names]));
 format({unknown_setting, Key, Known}) ->
     Names = lists:join(", ", [atom_to_list(K) || K <- Known]),
     lists:flatten(io_lib:format("unknown setting ~0tp; the settings are ~s", [Key, Names])).
@@ -229,6 +271,11 @@ is_target(How) -> is_driver(How) orelse is_port_number(How).
 
 is_concurrency(infinity) -> true;
 is_concurrency(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#FFFFFFFF.
+
+is_module_control(V) -> V =:= disabled orelse V =:= whitelist orelse V =:= blacklist.
+
+is_list_of_atoms([Atom | Rest]) -> is_atom(Atom) andalso is_list_of_atoms(Rest);
+is_list_of_atoms(V) -> V =:= [].
 
 is_policy(V) -> V =:= block orelse V =:= drop orelse V =:= error.
 

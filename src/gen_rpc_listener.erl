@@ -19,8 +19,10 @@
 -record(state, {driver :: gen_rpc_config:driver(),
                 port :: port(),
                 number :: inet:port_number(),
-                half_open = #{} :: #{port() => {inet:ip_address(), inet:port_number()}}}).
+                half_open = #{} :: #{port() => half_open()}}).
 
+-type half_open() :: #{address := {inet:ip_address(), inet:port_number()},
+                       limited := boolean(), killing := boolean()}. % as the port's settings
 -type state() :: #state{}.
 
 -spec start_link(gen_rpc_config:driver()) -> gen_server:start_ret().
@@ -75,12 +77,12 @@ handle_info({Child, flush}, State) when is_port(Child) ->
     {noreply, State};
 handle_info({Child, up, Peer, _Limit}, #state{half_open = HalfOpen} = State)
   when is_map_key(Child, HalfOpen) ->
-    {Address, Rest} = maps:take(Child, HalfOpen),
-    ok = hand_over(Child, #{node => Peer, address => Address}),
+    {Known, Rest} = maps:take(Child, HalfOpen),
+    ok = hand_over(Child, Known#{node => Peer}),
     {noreply, State#state{half_open = Rest}};
 handle_info({Child, down, Reason}, #state{half_open = HalfOpen} = State)
   when is_map_key(Child, HalfOpen) ->
-    {Address, Rest} = maps:take(Child, HalfOpen),
+    {#{address := Address}, Rest} = maps:take(Child, HalfOpen),
     refused(Address, Reason),
     ok = gen_rpc_port:close(Child),
     {noreply, State#state{half_open = Rest}};
@@ -125,7 +127,10 @@ accepted(Child, Address, #state{half_open = HalfOpen, driver = Driver} = State) 
     case gen_rpc_config:connection(server) of
         {ok, Connection} ->
             _ = gen_rpc_port:handshake(Child, maps:merge(Connection, security(Driver))),
-            State#state{half_open = HalfOpen#{Child => Address}};
+            #{max_running := MaxRunning, tell_cancels := TellCancels} = Connection,
+            Known = #{address => Address, limited => MaxRunning =/= infinity,
+                      killing => TellCancels},
+            State#state{half_open = HalfOpen#{Child => Known}};
         none ->
             refused(Address, no_cookie),
             ok = gen_rpc_port:close(Child),

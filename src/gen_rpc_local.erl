@@ -13,10 +13,8 @@
 -define(QUEUE_MAX, 1000).
 -define(ROOM, (?QUEUE_MAX div 2)).
 
--type request() :: {module(), atom(), [term()]}.
-
 %% A destination with a cast that runs. It is forgotten when there is no other.
--record(lane, {queue = queue:new() :: queue:queue(request()),
+-record(lane, {queue = queue:new() :: queue:queue(gen_rpc_codec:call()),
                size = 0 :: non_neg_integer(),
                waiting = #{} :: #{reference() => gen_server:from()}}). % they want to try again
 
@@ -29,7 +27,7 @@
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
--spec ordered_cast(gen_rpc:dest(), request()) -> ok | busy | down.
+-spec ordered_cast(gen_rpc:dest(), gen_rpc_codec:call()) -> ok | busy | down.
 ordered_cast(Dest, Request) ->
     try
         gen_server:call(?MODULE, {ordered_cast, Dest, Request}, infinity)
@@ -107,8 +105,8 @@ next(Dest, #state{lanes = Lanes} = State) ->
             State#state{lanes = maps:remove(Dest, Lanes)}
     end.
 
-run(Dest, {M, F, A}, Lane, #state{running = Running} = State) ->
-    Monitor = case gen_rpc_worker:start_monitored(run_cast, [M, F, A], 'DOWN') of
+run(Dest, Call, Lane, #state{running = Running} = State) ->
+    Monitor = case gen_rpc_worker:start_monitored(run_local_cast, [Call], 'DOWN') of
                   {_Pid, Of} -> Of;
                   none -> ended_at_once()
               end,

@@ -83,10 +83,15 @@ run_cast(Port, Body) ->
     end.
 
 deliver(Port, Id, Body) ->
-    case gen_rpc_codec:decode_broadcast(Body) of
-        {Name, Message} -> answer(Port, Id, {return, gen_rpc_broadcast:deliver(Name, Message)});
-        invalid when Id =:= 0 -> gen_rpc_log:message(#{what => "invalid broadcast ignored"});
-        invalid -> answer(Port, Id, {refused, invalid_request})
+    case gen_rpc_gate:open_broadcast(Body) of
+        {deliver, Name, Message} ->
+            answer(Port, Id, {return, gen_rpc_broadcast:deliver(Name, Message)});
+        {refused, unauthorized} when Id =:= 0 ->
+            ok; % the gate has said so
+        {refused, Reason} when Id =:= 0 ->
+            gen_rpc_log:message(#{what => "broadcast refused", reason => Reason});
+        Refused ->
+            answer(Port, Id, Refused)
     end.
 
 %% It may have to wait for room: then those who don't read their answers get no more to ask.

@@ -20,11 +20,11 @@
 
 -export([load/0, open/0, close/1, load_tls/2]).
 -export([connect/4, listen/3, handshake/2, activate/1]).
--export([call/5, cast/5, ordered/5, broadcast/5, ask/5, reply/4, cancel/2]).
+-export([receiver/1, call/5, call_for/6, cast/5, ordered/5, broadcast/5, ask/5, reply/4, cancel/2]).
 -export([flush/1, credit/1, ended/2, taken/3, goodbye/3, drain/1, info/1, infos/0, address/1]).
 
 -define(DRIVER, "gen_rpc_drv").
--define(VERSION, "3").
+-define(VERSION, "4").
 
 -define(CONNECT, 1).
 -define(LISTEN, 2).
@@ -46,6 +46,8 @@
 -define(ASK, 18).
 -define(ENDED, 19).
 -define(TAKEN, 20).
+-define(CALL_FOR, 21).
+-define(RECEIVE, 22).
 
 -define(ST_BUSY, 1).
 -define(ST_CLOSING, 2).
@@ -83,6 +85,8 @@
 %% Times in milliseconds, those of the socket in seconds; sizes in bytes.
 
 -type tls_number() :: pos_integer().
+
+-type receiver() :: 1..65535.
 
 %% Contents of files; <<>> for what is not given.
 -type tls() :: #{role := client | server,
@@ -135,7 +139,7 @@
                                        cipher := binary(), % as IANA calls it
                                        resumed := boolean()}}.
 
--export_type([connection/0, tls/0, tls_number/0, reason/0, submitted/0, info/0]).
+-export_type([connection/0, receiver/0, tls/0, tls_number/0, reason/0, submitted/0, info/0]).
 
 %% Loads the driver; it stays while the calling process lives.
 -spec load() -> ok | {error, string()}.
@@ -211,10 +215,24 @@ handshake(Port, Connection) ->
 activate(Port) ->
     submitted(control(Port, ?ACTIVATE, [])).
 
+%% Makes the calling process one that call_for/6 can name, until the port is closed, which is good
+%% for nothing else.
+-spec receiver(port()) -> {ok, receiver()} | {error, atom()}.
+receiver(Port) ->
+    case control(Port, ?RECEIVE, []) of
+        [?ST_YES, High, Low] -> {ok, High * 256 + Low};
+        Result -> result(Result)
+    end.
+
 %% Submits a call. `ok': {Tag's reference, _} will come, whatever happens.
 -spec call(port(), pos_integer(), timeout(), binary(), [binary()]) -> submitted().
 call(Port, Id, Timeout, Tag, Request) ->
     submit(Port, ?CALL, Id, Timeout, Tag, Request).
+
+%% The same, but another process gets the answer. `{Tag, ready}' comes to the calling one.
+-spec call_for(port(), receiver(), pos_integer(), timeout(), binary(), [binary()]) -> submitted().
+call_for(Port, Receiver, Id, Timeout, Tag, Request) ->
+    submit(Port, ?CALL_FOR, Id, Timeout, Tag, <<Receiver:16>>, Request).
 
 %% Submits a cast. Id and tag serve to wait when the connection is busy.
 -spec cast(port(), non_neg_integer(), timeout(), binary(), [binary()]) -> submitted().
@@ -321,13 +339,16 @@ address(<<6, Port:16, Parts/binary>>) ->
 %%% Submissions
 
 submit(Port, Command, Id, Timeout, Tag, Message) ->
+    submit(Port, Command, Id, Timeout, Tag, <<>>, Message).
+
+submit(Port, Command, Id, Timeout, Tag, Receiver, Message) ->
     Head = <<Id:64, (ms(Timeout)):32, (byte_size(Tag)):16>>,
     case iolist_size(Message) of
         Size when Size =< ?COPY_MAX ->
-            submitted(control(Port, Command, [Head, Tag | Message]));
+            submitted(control(Port, Command, [Head, Tag, Receiver | Message]));
         Size ->
             case submitted(control(Port, ?ADMIT, [Head, Tag, <<Size:64, Command>>])) of
-                ok -> command(Port, [<<Command>>, Head, Tag | pack(Message)]);
+                ok -> command(Port, [<<Command>>, Head, Tag, Receiver | pack(Message)]);
                 Refused -> Refused
             end
     end.

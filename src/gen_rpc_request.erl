@@ -3,8 +3,10 @@
 %% wait. Every wait has the caller's time limit, and leaves no message behind.
 -module(gen_rpc_request).
 
--export([call/6, cast/5, ordered_cast/5]).
--export([connection/1, broadcast_at_once/2, broadcast/4, ask/4]).
+-export([call/4, cast/4, logged/1]).
+-export([connection/1, cast_at_once/3, cast_later/5, ask/4]).
+-export([start/5, submit_for/5, outcome/1, abandon/3]).
+-export([fixed/1, left/1]).
 
 %% Connections tried for one request. Another one is only needed when the first closes at that very
 %% moment, and nothing has been sent then.
@@ -22,15 +24,20 @@
 
 -type connection() :: {ok, port()} | none.
 
--spec call(gen_rpc:dest(), module(), atom(), [term()], timeout(), timeout()) ->
-          term() | {badrpc, term()} | {badtcp, term()}.
-call(Dest, M, F, A, RecvTimeout, SendTimeout) ->
-    case gen_rpc_dest:node(Dest) =:= node() of
+-type answer() :: binary() | {unsent | lost, term()} | {too_big, pos_integer(), pos_integer()}
+                | timeout | send_timeout.
+
+-type not_sent() :: {not_sent, cast | ordered | broadcast, gen_rpc:dest(),
+                     overload                          % the policy is to raise it
+                     | {badrpc | badtcp, term()}}.
+-export_type([connection/0, answer/0, not_sent/0, time/0]).
+
+%% A call, and what became of it.
+-spec call(gen_rpc:dest(), gen_rpc_codec:call(), timeout(), timeout()) -> gen_rpc_result:outcome().
+call(Dest, {M, F, A} = Call, RecvTimeout, SendTimeout) ->
+    case gen_rpc_dest:is_own(Dest) of
         true ->
-            case gen_rpc_worker:local_call(M, F, A, RecvTimeout) of
-                timeout -> {badrpc, timeout};
-                Outcome -> gen_rpc_result:to_rpc(Outcome)
-            end;
+            gen_rpc_worker:local_call(Call, RecvTimeout);
         false ->
             Request = gen_rpc_codec:encode(M, F, A),
             call_on(connection(Dest), call, Dest, Request, {in, RecvTimeout}, {in, SendTimeout},
@@ -38,95 +45,82 @@ call(Dest, M, F, A, RecvTimeout, SendTimeout) ->
     end.
 
 %% A broadcast that is answered: whether its name is registered there.
--spec ask(connection(), gen_rpc:dest(), [binary()], timeout()) ->
-          boolean() | {badrpc, term()} | {badtcp, term()}.
+-spec ask(connection(), gen_rpc:dest(), [binary()], timeout()) -> gen_rpc_result:outcome().
 ask(Connection, Dest, Body, Timeout) ->
     call_on(Connection, ask, Dest, Body, {in, Timeout}, infinity, ?ATTEMPTS).
 
 call_on({ok, Port}, Kind, Dest, Request, Until, SendUntil, Attempts) ->
     case submit_call(Kind, Port, Request, Until, SendUntil, first) of
-        Reply when is_binary(Reply) ->
-            result(Reply);
-        again ->
-            call_on(none, Kind, Dest, Request, Until, SendUntil, Attempts);
-        {unsent, _} -> {badrpc, nodedown};
-        {lost, Reason} -> {badtcp, Reason};
-        {too_big, Size, Limit} -> {badrpc, {message_too_big, Size, Limit}};
-        send_timeout -> {badtcp, send_timeout};
-        timeout -> {badrpc, timeout}
+        again -> call_on(none, Kind, Dest, Request, Until, SendUntil, Attempts);
+        Answer -> outcome(Answer)
     end;
 call_on(none, Kind, Dest, Request, Until0, SendUntil, Attempts) ->
     Until = fixed(Until0),
     call_on(connect(Dest, Until, Attempts), Kind, Dest, Request, Until, fixed(SendUntil),
             Attempts - 1);
-call_on(Error, _Kind, _Dest, _Request, _Until, _SendUntil, _Attempts) ->
-    Error.
+call_on({failed, _Class, _Reason} = Failed, _Kind, _Dest, _Request, _Until, _SendUntil, _Attempts) ->
+    Failed.
 
-result(Reply) ->
+%% What an answer of the driver says, or what became of waiting for one.
+-spec outcome(answer()) -> gen_rpc_result:outcome().
+outcome(Reply) when is_binary(Reply) ->
     case gen_rpc_result:decode(Reply) of
-        invalid -> {badtcp, invalid_reply};
-        Outcome -> gen_rpc_result:to_rpc(Outcome)
-    end.
+        invalid -> {failed, badtcp, invalid_reply};
+        Outcome -> Outcome
+    end;
+outcome({unsent, _}) -> {failed, badrpc, nodedown};
+outcome({lost, Reason}) -> {failed, badtcp, Reason};
+outcome({too_big, Size, Limit}) -> {failed, badrpc, {message_too_big, Size, Limit}};
+outcome(send_timeout) -> {failed, badtcp, send_timeout};
+outcome(timeout) -> {failed, badrpc, timeout}.
 
-%% Raises `overload' if the connection is busy and the policy says so.
--spec cast(gen_rpc:dest(), module(), atom(), [term()], timeout()) -> true.
-cast(Dest, M, F, A, SendTimeout) ->
-    case gen_rpc_dest:node(Dest) =:= node() of
+%% A cast of this kind. A failure that is not returned to somebody who looks at it is to be logged/1.
+-spec cast(cast | ordered, gen_rpc:dest(), gen_rpc_codec:call(), timeout()) -> ok | not_sent().
+cast(Kind, Dest, {M, F, A} = Call, SendTimeout) ->
+    case gen_rpc_dest:is_own(Dest) of
         true ->
-            ok = gen_rpc_worker:local_cast(M, F, A),
-            true;
+            cast_here(Kind, Dest, Call, SendTimeout);
         false ->
             Request = gen_rpc_codec:encode(M, F, A),
-            was_cast(cast_on(connection(Dest), cast, Dest, Request, {in, SendTimeout}, ?ATTEMPTS))
+            cast_on(connection(Dest), Kind, Dest, Request, {in, SendTimeout}, ?ATTEMPTS)
     end.
 
-%% Likewise.
--spec ordered_cast(gen_rpc:dest(), module(), atom(), [term()], timeout()) -> true.
-ordered_cast(Dest, M, F, A, SendTimeout) ->
-    case gen_rpc_dest:node(Dest) =:= node() of
-        true ->
-            was_cast(cast_locally(Dest, {M, F, A}, {in, SendTimeout}, first));
-        false ->
-            Request = gen_rpc_codec:encode(M, F, A),
-            was_cast(cast_on(connection(Dest), ordered, Dest, Request, {in, SendTimeout},
-                             ?ATTEMPTS))
-    end.
+cast_here(cast, _Dest, Call, _SendTimeout) -> gen_rpc_worker:local_cast(Call);
+cast_here(ordered, Dest, Call, SendTimeout) -> cast_in_order(Dest, Call, {in, SendTimeout}, first).
 
-was_cast(ok) -> true;
-was_cast(refused) -> error(overload).
-
-%% Only if that makes nobody wait. `later': it would; broadcast/4 goes on from there.
--spec broadcast_at_once(gen_rpc:dest(), [binary()]) -> ok | refused | {later, connection()}.
-broadcast_at_once(Dest, Body) ->
+%% Submits what is encoded, if that makes nobody wait. `later': it would; cast_later/5 goes on from
+%% there.
+-spec cast_at_once(cast | broadcast, gen_rpc:dest(), [binary()]) ->
+          ok | not_sent() | {later, connection()}.
+cast_at_once(Kind, Dest, Body) ->
     Connection = connection(Dest),
-    case at_once(Connection, Body) of
-        ok -> ok;
+    case at_once(Connection, Kind, Body) of
         block -> {later, Connection};
         again -> {later, none};
-        Reason -> not_cast(broadcast, Dest, Reason)
+        Result -> sent(Kind, Dest, Result)
     end.
 
-at_once({ok, Port}, Body) -> submit_cast_at_once(broadcast, Port, Body, infinity);
-at_once(none, _Body) -> again.
+at_once({ok, Port}, Kind, Body) -> submit_cast_at_once(Kind, Port, Body, infinity);
+at_once(none, _Kind, _Body) -> again.
 
--spec broadcast(connection(), gen_rpc:dest(), [binary()], timeout()) -> ok | refused.
-broadcast(Connection, Dest, Body, SendTimeout) ->
-    cast_on(Connection, broadcast, Dest, Body, {in, SendTimeout}, ?ATTEMPTS).
+-spec cast_later(connection(), cast | broadcast, gen_rpc:dest(), [binary()], timeout()) ->
+          ok | not_sent().
+cast_later(Connection, Kind, Dest, Body, SendTimeout) ->
+    cast_on(Connection, Kind, Dest, Body, {in, SendTimeout}, ?ATTEMPTS).
 
 cast_on({ok, Port}, Kind, Dest, Request, Until, Attempts) ->
     case submit_cast(Kind, Port, Request, Until) of
-        ok -> ok;
         again -> cast_on(none, Kind, Dest, Request, Until, Attempts);
-        Reason -> not_cast(Kind, Dest, Reason)
+        Result -> sent(Kind, Dest, Result)
     end;
 cast_on(none, Kind, Dest, Request, Until0, Attempts) ->
     Until = fixed(Until0),
     cast_on(connect(Dest, Until, Attempts), Kind, Dest, Request, Until, Attempts - 1);
-cast_on({_badrpc_or_badtcp, Reason}, Kind, Dest, _Request, _Until, _Attempts) ->
-    not_cast(Kind, Dest, Reason).
+cast_on({failed, _Class, _Reason} = Failed, Kind, Dest, _Request, _Until, _Attempts) ->
+    sent(Kind, Dest, Failed).
 
 %% To the own node, with the same policy and the same time limit.
-cast_locally(Dest, Request, Until0, Turn) ->
+cast_in_order(Dest, Request, Until0, Turn) ->
     case gen_rpc_local:ordered_cast(Dest, Request) of
         ok ->
             ok;
@@ -138,29 +132,37 @@ cast_locally(Dest, Request, Until0, Turn) ->
                     Room = gen_rpc_local:await_room(Dest, left(Until)),
                     ok = gen_rpc_counters:blocked(casts, Turn, Since),
                     case Room of
-                        timeout -> not_cast(ordered, Dest, send_timeout);
-                        _ -> cast_locally(Dest, Request, Until, again)
+                        timeout -> sent(ordered, Dest, send_timeout);
+                        _ -> cast_in_order(Dest, Request, Until, again)
                     end;
                 Refused ->
-                    not_cast(ordered, Dest, Refused)
+                    sent(ordered, Dest, Refused)
             end;
         down ->
             _ = connection(Dest),
-            not_cast(ordered, Dest, restarting)
+            sent(ordered, Dest, {failed, badrpc, restarting})
     end.
 
-not_cast(_Kind, _Dest, error) ->
-    ok = gen_rpc_counters:add(casts_refused, 1),
-    refused;
-not_cast(Kind, Dest, drop) ->
-    dropped(Kind, Dest, overload, casts_dropped);
-not_cast(Kind, Dest, send_timeout) ->
-    dropped(Kind, Dest, send_timeout, casts_dropped);
-not_cast(Kind, Dest, Reason) ->
-    dropped(Kind, Dest, Reason, casts_failed).
+sent(_Kind, _Dest, ok) -> ok;
+sent(Kind, Dest, drop) -> not_sent(Kind, Dest, casts_dropped, {badrpc, overload});
+sent(Kind, Dest, error) -> not_sent(Kind, Dest, casts_refused, overload);
+sent(Kind, Dest, send_timeout) -> not_sent(Kind, Dest, casts_dropped, {badtcp, send_timeout});
+sent(Kind, Dest, {message_too_big, _, _} = Reason) ->
+    not_sent(Kind, Dest, casts_failed, {badrpc, Reason});
+sent(Kind, Dest, {failed, Class, Reason}) ->
+    not_sent(Kind, Dest, casts_failed, {Class, Reason}).
 
-dropped(Kind, Dest, Reason, Counter) ->
+not_sent(Kind, Dest, Counter, Why) ->
     ok = gen_rpc_counters:add(Counter, 1),
+    {not_sent, Kind, Dest, Why}.
+
+%% What a cast was not sent for, in the log; unless it is the policy to raise an error.
+-spec logged(ok | not_sent()) -> ok | refused.
+logged(ok) ->
+    ok;
+logged({not_sent, _Kind, _Dest, overload}) ->
+    refused;
+logged({not_sent, Kind, Dest, {_Class, Reason}}) ->
     gen_rpc_log:message(#{what => name(Kind) ++ " dropped", node => gen_rpc_dest:node(Dest),
                           reason => Reason}).
 
@@ -186,22 +188,79 @@ connection(Dest) ->
 %% By way of the client, which has heard of the end of its connection before it hears of us. So
 %% this never returns a port that has refused us already, as the registry may for a moment.
 connect(_Dest, _Until, 0) ->
-    {badrpc, nodedown};
+    {failed, badrpc, nodedown};
 connect(Dest, Until, Attempts) ->
     case gen_rpc_dispatcher:client(Dest) of
         {ok, Client} ->
             case gen_rpc_client:await(Client, left(Until)) of
                 {ok, _Port} = Found -> Found;
                 gone -> connect(Dest, Until, Attempts - 1);
-                timeout -> {badrpc, timeout};
-                {error, invalid_cookie} -> {badrpc, invalid_cookie};
-                {error, {tls, _} = Reason} -> {badtcp, Reason};
-                {error, _Reason} -> {badrpc, nodedown}
+                timeout -> {failed, badrpc, timeout};
+                {error, invalid_cookie} -> {failed, badrpc, invalid_cookie};
+                {error, {tls, _} = Reason} -> {failed, badtcp, Reason};
+                {error, _Reason} -> {failed, badrpc, nodedown}
             end;
         {error, _Reason} ->
             %% Restarting, by its supervisor: that takes a moment.
             receive after ?RESTART_TIME -> connect(Dest, Until, Attempts - 1) end
     end.
+
+%%% Requests whose answers come to a mailbox, under a tag, and are taken there by somebody else.
+
+%% Submits a call on a connection that is up, without waiting for anything. `later': that takes
+%% waiting.
+-spec start(connection(), Tag :: term(), pos_integer(), [binary()], timeout()) ->
+          {ok, port()} | later | {done, gen_rpc_result:outcome()}.
+start({ok, Port}, Tag, Id, Request, Timeout) ->
+    case gen_rpc_port:call(Port, Id, Timeout, term_to_binary(Tag), Request) of
+        ok -> {ok, Port};
+        busy -> _ = abandon(Port, Id, Tag), later;
+        {too_big, Limit} -> {done, outcome({too_big, iolist_size(Request), Limit})};
+        _ClosingOrDown -> later
+    end;
+start(none, _Tag, _Id, _Request, _Timeout) ->
+    later.
+
+%% Submits a call whose answer, under its own reference, goes to a receiver; waits until there is a
+%% connection and room. Whoever has an interest is told of the port first, as what was submitted
+%% there may be answered at once.
+-spec submit_for(gen_rpc:dest(), {gen_rpc_port:receiver(), reference(), pos_integer()}, [binary()],
+                 timeout(), fun((port()) -> _)) -> ok | {done, gen_rpc_result:outcome()}.
+submit_for(Dest, For, Request, SendTimeout, Tell) ->
+    submit_for(connection(Dest), Dest, For, Request, {in, SendTimeout}, Tell, ?ATTEMPTS).
+
+submit_for({ok, Port}, Dest, {Receiver, Ref, Id} = For, Request, SendUntil0, Tell, Attempts) ->
+    _ = Tell(Port),
+    Tag = term_to_binary(Ref),
+    case gen_rpc_port:call_for(Port, Receiver, Id, infinity, Tag, Request) of
+        ok ->
+            ok;
+        busy ->
+            Since = now_ms(),
+            SendUntil = fixed(SendUntil0),
+            Room = receive
+                       {Ref, ready} -> ready;
+                       {Ref, {unsent, _}} -> again
+                   after left(SendUntil) ->
+                       _ = abandon(Port, Id, Ref),
+                       send_timeout
+                   end,
+            ok = gen_rpc_counters:blocked(calls, first, Since),
+            case Room of
+                ready -> submit_for({ok, Port}, Dest, For, Request, SendUntil, Tell, Attempts);
+                again -> submit_for(none, Dest, For, Request, SendUntil, Tell, Attempts);
+                send_timeout -> {done, outcome(no_room(send_timeout))}
+            end;
+        {too_big, Limit} ->
+            {done, outcome({too_big, iolist_size(Request), Limit})};
+        _ClosingOrDown ->
+            submit_for(none, Dest, For, Request, SendUntil0, Tell, Attempts)
+    end;
+submit_for(none, Dest, For, Request, SendUntil, Tell, Attempts) ->
+    submit_for(connect(Dest, infinity, Attempts), Dest, For, Request, SendUntil, Tell,
+               Attempts - 1);
+submit_for({failed, _, _} = Failed, _Dest, _For, _Request, _SendUntil, _Tell, _Attempts) ->
+    {done, Failed}.
 
 %%% Submission. Reference and receive are in one function, so the compiler lets the receive skip
 %%% what was in the mailbox before.
@@ -298,15 +357,25 @@ submitted_cast(_ClosingOrDown, _Request) -> again.
 
 %% Gives up waiting. An answer that came in the meantime counts, and none stays in the mailbox.
 abandon(Port, Id, Ref, Late) ->
-    Grace = case gen_rpc_port:cancel(Port, Id) of
-                closed -> ?CLOSING_GRACE;
-                _ -> 0
-            end,
+    case abandon(Port, Id, Ref) of
+        none -> Late;
+        unknown -> Late;
+        Answer -> Answer
+    end.
+
+%% The same of any tag. `unknown': there was an answer, and somebody has taken it.
+-spec abandon(port(), pos_integer(), Tag :: term()) -> answer() | none | unknown.
+abandon(Port, Id, Tag) ->
+    {Grace, Nothing} = case gen_rpc_port:cancel(Port, Id) of
+                           cancelled -> {0, none};
+                           answered -> {0, unknown};
+                           closed -> {?CLOSING_GRACE, unknown}
+                       end,
     receive
-        {Ref, ready} -> Late;
-        {Ref, Answer} -> Answer
+        {Tag, ready} -> none;
+        {Tag, Answer} -> Answer
     after Grace ->
-        Late
+        Nothing
     end.
 
 %%% Time

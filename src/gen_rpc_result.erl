@@ -2,17 +2,24 @@
 %% How a function ended: its form on the wire, and what rpc makes of it. Pure.
 -module(gen_rpc_result).
 
--export([encode/1, decode/1, to_rpc/1]).
+-export([encode/1, decode/1, to_rpc/1, to_erpc/1]).
 
 -type outcome() :: {return, term()}
                  | {throw, term()}
                  | {exit, term()}                 % the function exited
                  | {error, term(), [term()]}      % reason and stack
                  | {signal, term()}               % the worker was killed
-                 | {refused, atom()}.             % it was not run
+                 | {refused, atom()}              % it was not run
+                 | {failed, badrpc | badtcp, term()}. % no outcome came from the other side
 -export_type([outcome/0]).
 
-%% Numbers instead of atoms: they decode faster and make no atom.
+-type erpc() :: {ok, term()}
+              | {throw, term()}
+              | {exit, {exception | signal, term()}}
+              | {error, {exception, term(), [term()]} | {erpc, term()}}.
+-export_type([erpc/0]).
+
+%% Numbers instead of atoms: they decode faster and make no atom. What failed is not sent.
 -define(RETURN, 0).
 -define(THROW, 1).
 -define(EXIT, 2).
@@ -59,4 +66,18 @@ to_rpc({throw, Value}) -> Value;
 to_rpc({exit, Reason}) -> {badrpc, {'EXIT', Reason}};
 to_rpc({error, Reason, Stack}) -> {badrpc, {'EXIT', {Reason, Stack}}};
 to_rpc({signal, Reason}) -> {badrpc, {'EXIT', Reason}};
-to_rpc({refused, Reason}) -> {badrpc, Reason}.
+to_rpc({refused, Reason}) -> {badrpc, Reason};
+to_rpc({failed, Class, Reason}) -> {Class, Reason}.
+
+%% What erpc:multicall has in its list; what erpc:call returns or raises.
+-spec to_erpc(outcome()) -> erpc().
+to_erpc({return, Value}) -> {ok, Value};
+to_erpc({throw, Value}) -> {throw, Value};
+to_erpc({exit, Reason}) -> {exit, {exception, Reason}};
+to_erpc({error, Reason, Stack}) -> {error, {exception, Reason, Stack}};
+to_erpc({signal, Reason}) -> {exit, {signal, Reason}};
+to_erpc({refused, Reason}) -> {error, {erpc, Reason}};
+to_erpc({failed, badtcp, _}) -> {error, {erpc, noconnection}};
+to_erpc({failed, badrpc, Reason}) when Reason =:= nodedown; Reason =:= invalid_cookie ->
+    {error, {erpc, noconnection}};
+to_erpc({failed, badrpc, Reason}) -> {error, {erpc, Reason}}.

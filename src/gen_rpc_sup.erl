@@ -14,11 +14,13 @@ start_link() ->
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
     ok = gen_rpc_registry:new(),
+    ok = gen_rpc_holder:new(),
     {ok, {#{strategy => rest_for_one, intensity => 5, period => 10},
           [worker(gen_rpc_driver)] ++
               [worker(gen_rpc_tls) || gen_rpc_tls:needed() =/= []] ++
               [supervisor(gen_rpc_client_sup),
-               supervisor(gen_rpc_acceptor_sup)] ++
+               supervisor(gen_rpc_acceptor_sup),
+               supervisor(gen_rpc_holder_sup)] ++
               [listener(tcp) || gen_rpc_config:get(tcp_server_port) =/= false] ++
               [listener(ssl) || gen_rpc_config:get(ssl_server_port) =/= false] ++
               [worker(gen_rpc_local), worker(gen_rpc_dispatcher)]}}.

@@ -4,8 +4,8 @@
 
 -export([start_cast/1, start_casts/1, start_monitored/3, no_process/0, refuse/2]).
 -export([call/3, cast/1, reply/3, report_exit/3, kill/1]).
--export([local_call/4, local_cast/3]).
--export([run_local/4, run_cast/3]).
+-export([local_call/2, start_local/3, end_of_local/2, give_up/2, local_cast/1]).
+-export([run_local/3, run_local_cast/1]).
 
 %% Starts the worker of a cast.
 -spec start_cast(binary()) -> ok.
@@ -22,7 +22,7 @@ start_casts(Requests) ->
 
 %% Starts a worker whose end comes as {Tag, Monitor, process, Pid, Reason}. `none': the node has as
 %% many processes as it may have.
--spec start_monitored(call | cast | run_cast, [term()], Tag :: term()) ->
+-spec start_monitored(call | cast | run_local | run_local_cast, [term()], Tag :: term()) ->
           {pid(), reference()} | none.
 start_monitored(Function, Args, Tag) ->
     try
@@ -44,9 +44,9 @@ refuse(Port, Id) ->
 %% Serves a call that came over a connection.
 -spec call(port(), pos_integer(), binary()) -> no_return().
 call(Port, Id, Request) ->
-    Outcome = case gen_rpc_codec:decode(Request) of
-                  {M, F, A} -> execute(M, F, A);
-                  invalid -> {refused, invalid_request}
+    Outcome = case gen_rpc_gate:open(Request) of
+                  {run, M, F, A} -> execute(M, F, A);
+                  Refused -> Refused
               end,
     reply(Port, Id, gen_rpc_result:encode(Outcome)),
     %% Not `normal', with which the function can end this process before there is a reply.
@@ -55,10 +55,7 @@ call(Port, Id, Request) ->
 %% Serves a cast that came over a connection.
 -spec cast(binary()) -> ok.
 cast(Request) ->
-    case gen_rpc_codec:decode(Request) of
-        {M, F, A} -> run_cast(M, F, A);
-        invalid -> gen_rpc_log:message(#{what => "invalid cast ignored"})
-    end.
+    run_cast(gen_rpc_gate:open(Request)).
 
 %% Tells the caller that the worker of its request died. Never blocks the acceptor: the reply may
 %% have to wait for room.
@@ -72,20 +69,40 @@ report_exit(Port, Id, Reason) ->
     end.
 
 %% A call to the own node: same semantics, no transport.
--spec local_call(module(), atom(), [term()], timeout()) -> gen_rpc_result:outcome() | timeout.
-local_call(M, F, A, Timeout) ->
-    Result = make_ref(),
-    {Pid, Monitor} = spawn_monitor(?MODULE, run_local, [Result, M, F, A]),
-    receive
-        {'DOWN', Monitor, process, Pid, {Result, Outcome}} -> Outcome;
-        {'DOWN', Monitor, process, Pid, Reason} -> {signal, Reason}
-    after Timeout ->
-        true = demonitor(Monitor, [flush]),
-        ok = case gen_rpc_config:get(kill_on_cancel) of
-                 true -> kill(Pid);
-                 false -> ok
-             end,
-        timeout
+-spec local_call(gen_rpc_codec:call(), timeout()) -> gen_rpc_result:outcome().
+local_call(Call, Timeout) ->
+    Tag = make_ref(),
+    case start_local(Tag, group_leader(), Call) of
+        {Pid, Monitor} ->
+            receive
+                {Tag, _, process, _, Reason} -> end_of_local(Tag, Reason)
+            after Timeout ->
+                case give_up(Pid, Monitor) of
+                    true -> {failed, badrpc, timeout};
+                    false -> receive {Tag, _, process, _, Reason} -> end_of_local(Tag, Reason) end
+                end
+            end;
+        none ->
+            {refused, system_limit}
+    end.
+
+%% Starts the worker of such a call. The message of its end, {Tag, Monitor, process, Pid, Reason},
+%% has the outcome in it, so that one message is enough; end_of_local/2 takes it out.
+-spec start_local(Tag :: term(), Leader :: pid(), gen_rpc_codec:call()) ->
+          {pid(), reference()} | none.
+start_local(Tag, Leader, Call) ->
+    start_monitored(run_local, [Tag, Leader, Call], Tag).
+
+-spec end_of_local(Tag :: term(), Reason :: term()) -> gen_rpc_result:outcome().
+end_of_local(Tag, {Tag, Outcome}) -> Outcome;
+end_of_local(_Tag, Reason) -> {signal, Reason}.
+
+%% Nobody waits for that worker any more. `false': it has ended, and its message is there.
+-spec give_up(pid(), reference()) -> boolean().
+give_up(Worker, Monitor) ->
+    case {demonitor(Monitor, [info]), gen_rpc_config:get(kill_on_cancel)} of
+        {true, true} -> ok = kill(Worker), true;
+        {Gone, _} -> Gone
     end.
 
 %% Kills the worker of a call that nobody waits for any more.
@@ -94,15 +111,25 @@ kill(Worker) ->
     true = exit(Worker, kill),
     gen_rpc_counters:add(workers_killed, 1).
 
-%% The process of a local call: its exit reason is the result, so that one message is enough.
--spec run_local(reference(), module(), atom(), [term()]) -> no_return().
-run_local(Result, M, F, A) ->
-    exit({Result, execute(M, F, A)}).
+-spec run_local(Tag :: term(), Leader :: pid(), gen_rpc_codec:call()) -> no_return().
+run_local(Tag, Leader, {M, F, A}) ->
+    true = group_leader(Leader, self()),
+    exit({Tag, case gen_rpc_gate:check(M, F, A) of
+                   {run, Module, _, _} -> execute(Module, F, A);
+                   Refused -> Refused
+               end}).
 
--spec local_cast(module(), atom(), [term()]) -> ok.
-local_cast(M, F, A) ->
-    _ = spawn(?MODULE, run_cast, [M, F, A]),
-    ok.
+-spec local_cast(gen_rpc_codec:call()) -> ok.
+local_cast(Call) ->
+    try spawn(?MODULE, run_local_cast, [Call]) of
+        _Worker -> ok
+    catch
+        error:system_limit -> no_process()
+    end.
+
+-spec run_local_cast(gen_rpc_codec:call()) -> ok.
+run_local_cast({M, F, A}) ->
+    run_cast(gen_rpc_gate:check(M, F, A)).
 
 %% Not a tail call: this frame is where the stack that the caller sees is cut.
 execute(M, F, A) ->
@@ -169,14 +196,17 @@ reply_in_turn(Port, Id, Reply) ->
             ok
     end.
 
-%% A failed cast has nobody to tell, so it is one line in the log.
--spec run_cast(module(), atom(), [term()]) -> ok.
-run_cast(M, F, A) ->
+%% A cast that fails or is refused has nobody to tell, so it is one line in the log.
+run_cast({run, M, F, A}) ->
     case execute(M, F, A) of
         {error, Reason, _} -> failed_cast(M, F, A, error, Reason);
         {exit, Reason} when Reason =/= normal -> failed_cast(M, F, A, exit, Reason);
         _ -> ok
-    end.
+    end;
+run_cast({refused, unauthorized}) ->
+    ok; % the gate has said so
+run_cast({refused, Reason}) ->
+    gen_rpc_log:message(#{what => "cast refused", reason => Reason}).
 
 failed_cast(M, F, A, Class, Reason) ->
     gen_rpc_log:message(#{what => "cast failed", function => {M, F, arity(A)}, class => Class,

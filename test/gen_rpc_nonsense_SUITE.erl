@@ -44,9 +44,11 @@
 -define(ASK, 18).
 -define(ENDED, 19).
 -define(TAKEN, 20).
+-define(CALL_FOR, 21).
+-define(RECEIVE, 22).
 
 %% Those that submit a message.
--define(SUBMISSIONS, [?CALL, ?CAST, ?REPLY, ?ORDERED, ?BROADCAST, ?ASK]).
+-define(SUBMISSIONS, [?CALL, ?CAST, ?REPLY, ?ORDERED, ?BROADCAST, ?ASK, ?CALL_FOR]).
 
 suite() ->
     [{timetrap, {seconds, 60}}].

@@ -13,32 +13,29 @@ call(Dests, {M, F, A} = Call, Timeout) ->
                   false -> gen_rpc_codec:encode(M, F, A)
               end,
     Ref = make_ref(),
-    {Pending, Done} = start(Ref, Dests, Call, Request, Until, 1, #{}, #{}),
-    Outcomes = collect(Ref, Pending, Done, Until),
-    [map_get(I, Outcomes) || I <- lists:seq(1, length(Dests))].
+    Numbered = lists:zip(lists:seq(1, length(Dests)), Dests),
+    Pending = maps:from_list([{I, gen_rpc_pending:start({Ref, I}, Dest, Call, Request,
+                                                        gen_rpc_request:left(Until))}
+                              || {I, Dest} <- Numbered]),
+    Outcomes = collect(Ref, Pending, #{}, Until),
+    [map_get(I, Outcomes) || {I, _Dest} <- Numbered].
 
-start(Ref, [Dest | Rest], Call, Request, Until, I, Pending, Done) ->
-    case gen_rpc_pending:start({Ref, I}, Dest, Call, Request, gen_rpc_request:left(Until)) of
-        {pending, P} -> start(Ref, Rest, Call, Request, Until, I + 1, Pending#{I => P}, Done);
-        {done, D} -> start(Ref, Rest, Call, Request, Until, I + 1, Pending, Done#{I => D})
-    end;
-start(_Ref, [], _Call, _Request, _Until, _I, Pending, Done) ->
-    {Pending, Done}.
-
-collect(_Ref, Pending, Done, _Until) when map_size(Pending) =:= 0 ->
-    Done;
-collect(Ref, Pending, Done, Until) ->
+%% All clauses match the reference, so the compiler lets the receive skip what was in the mailbox.
+collect(_Ref, Pending, Outcomes, _Until) when map_size(Pending) =:= 0 ->
+    Outcomes;
+collect(Ref, Pending, Outcomes, Until) ->
     receive
-        {{Ref, _}, _} = Message -> collected(Message, Ref, Pending, Done, Until);
-        {{Ref, _}, _, process, _, _} = Message -> collected(Message, Ref, Pending, Done, Until)
+        {{Ref, I}, _} = Message ->
+            collected(I, Message, Ref, Pending, Outcomes, Until);
+        {{Ref, I}, _, process, _, _} = Message ->
+            collected(I, Message, Ref, Pending, Outcomes, Until)
     after gen_rpc_request:left(Until) ->
-        maps:fold(fun(I, P, Acc) -> Acc#{I => abandoned({Ref, I}, P)} end, Done, Pending)
+        maps:fold(fun(I, P, Acc) -> Acc#{I => abandoned({Ref, I}, P)} end, Outcomes, Pending)
     end.
 
-collected(Message, Ref, Pending, Done, Until) ->
-    {_, I} = element(1, Message),
+collected(I, Message, Ref, Pending, Outcomes, Until) ->
     {P, Rest} = maps:take(I, Pending),
-    collect(Ref, Rest, Done#{I => gen_rpc_pending:outcome(Message, P)}, Until).
+    collect(Ref, Rest, Outcomes#{I => gen_rpc_pending:outcome(Message, P)}, Until).
 
 abandoned(Tag, P) ->
     case gen_rpc_pending:abandon(Tag, P) of

@@ -7,7 +7,8 @@
 
 -export([start/5, outcome/2, abandon/2]).
 
--type t() :: {port, port(), pos_integer()}
+-type t() :: done % at once: the message is there
+           | {port, port(), pos_integer()}
            | {worker, pid(), Monitor :: reference()}
            | {holder, pid(), reference(), Monitor :: reference()}.
 -export_type([t/0]).
@@ -15,23 +16,27 @@
 %% Never waits. Request: the call as it is sent, if Dest is another node. Timeout is what the other
 %% node is told; it is the caller's to abandon the request then.
 -spec start(Tag :: term(), gen_rpc:dest(), gen_rpc_codec:call(), Request :: [binary()],
-            timeout()) -> {pending, t()} | {done, gen_rpc_result:outcome()}.
+            timeout()) -> t().
 start(Tag, Dest, Call, Request, Timeout) ->
     case gen_rpc_dest:is_own(Dest) of
         true ->
             case gen_rpc_worker:start_local(Tag, group_leader(), Call) of
-                {Pid, Monitor} -> {pending, {worker, Pid, Monitor}};
-                none -> {done, {refused, system_limit}}
+                {Pid, Monitor} -> {worker, Pid, Monitor};
+                none -> done(Tag, {refused, system_limit})
             end;
         false ->
             Id = erlang:unique_integer([positive]),
             Connection = gen_rpc_request:connection(Dest),
             case gen_rpc_request:start(Connection, Tag, Id, Request, Timeout) of
-                {ok, Port} -> {pending, {port, Port, Id}};
-                later -> {pending, start_later(Tag, Dest, Request)};
-                Done -> Done
+                {ok, Port} -> {port, Port, Id};
+                later -> start_later(Tag, Dest, Request);
+                {done, Outcome} -> done(Tag, Outcome)
             end
     end.
+
+done(Tag, Outcome) ->
+    self() ! {Tag, {outcome, Outcome}},
+    done.
 
 %% Where it takes waiting for a connection or for room, a holder has that done.
 start_later(Tag, Dest, Request) ->
@@ -45,6 +50,8 @@ start_later(Tag, Dest, Request) ->
     {holder, Holder, Ref, Monitor}.
 
 -spec outcome(Message :: tuple(), t()) -> gen_rpc_result:outcome().
+outcome({_Tag, {outcome, Outcome}}, done) ->
+    Outcome;
 outcome({_Tag, {outcome, Outcome}}, {holder, _Holder, _Ref, Monitor}) ->
     true = demonitor(Monitor, [flush]),
     Outcome;
@@ -58,6 +65,8 @@ outcome({_Tag, _Monitor, process, _Pid, _Reason}, {holder, _, _, _}) ->
 %% Gives it up: no message of it will come, or stays in the mailbox. An outcome that has come counts.
 %% `unknown': it has been taken from the mailbox before.
 -spec abandon(Tag :: term(), t()) -> {ok, gen_rpc_result:outcome()} | none | unknown.
+abandon(Tag, done) ->
+    taken(Tag, done);
 abandon(Tag, {port, Port, Id}) ->
     case gen_rpc_request:abandon(Port, Id, Tag) of
         none -> ok = gen_rpc_counters:add(calls_cancelled, 1), none;

@@ -42,17 +42,25 @@
 %% What {@link yield/1} takes. Good for this node only.
 -export_type([dest/0, versioned/0, call_error/0, limit/0, key/0]).
 
+%% What gen_rpc_badarg has in words, as guards.
+-define(IS_PAIR(T), (tuple_size(T) =:= 2 andalso is_atom(element(1, T)))).
+-define(IS_CALL(M, F, A), ((is_atom(M) orelse ?IS_PAIR(M)) andalso is_atom(F) andalso is_list(A))).
+-define(IS_CALL(Dest, M, F, A), ((is_atom(Dest) orelse ?IS_PAIR(Dest)) andalso ?IS_CALL(M, F, A))).
 -define(IS_TIMEOUT(T), (T =:= infinity orelse (is_integer(T) andalso T >= 0
                                                andalso T =< 16#FFFFFFFE))).
 -define(IS_LIMIT(T), (T =:= undefined orelse ?IS_TIMEOUT(T))).
+
+-define(BADARG(Arguments), error(badarg, none, gen_rpc_badarg:why(Arguments))).
 
 %%% Calls
 
 %% @doc Calls a function object without arguments on another node.
 %% @see call/3
 -spec call(dest(), fun(() -> term())) -> term() | call_error().
+call(Dest, Fun) when is_function(Fun, 0) ->
+    call(Dest, erlang, apply, [Fun, []]);
 call(Dest, Fun) ->
-    call_fun(Dest, Fun, undefined).
+    ?BADARG([{dest, Dest}, {'fun', Fun}]).
 
 %% @doc With a module and a function: {@link call/4} without arguments. With a function object and a
 %% time limit: calls that function on the other node.
@@ -61,15 +69,12 @@ call(Dest, Fun) ->
 %% must have the same version of that module, unless `fun_code_shipping' is on at both ends.
 -spec call(dest(), versioned(), atom()) -> term() | call_error();
           (dest(), fun(() -> term()), limit()) -> term() | call_error().
+call(Dest, Fun, Timeout) when is_function(Fun, 0), ?IS_LIMIT(Timeout) ->
+    call(Dest, erlang, apply, [Fun, []], Timeout);
 call(Dest, Fun, Timeout) when is_function(Fun) ->
-    call_fun(Dest, Fun, Timeout);
+    ?BADARG([{dest, Dest}, {'fun', Fun}, {limit, Timeout}]);
 call(Dest, Module, Function) ->
     call(Dest, Module, Function, []).
-
-call_fun(Dest, Fun, Timeout) when is_function(Fun, 0) ->
-    call(Dest, erlang, apply, [Fun, []], Timeout);
-call_fun(_Dest, _Fun, _Timeout) ->
-    error(badarg).
 
 %% @doc Calls a function on another node, with the time limits of the settings
 %% `call_receive_timeout' and `send_timeout'.
@@ -92,13 +97,13 @@ call(Dest, Module, Function, Args, ReceiveTimeout) ->
 %% that runs goes on, unless the setting `kill_on_cancel' there says otherwise.
 -spec call(dest(), versioned(), atom(), [term()], limit(), limit()) -> term() | call_error().
 call(Dest, Module, Function, Args, ReceiveTimeout, SendTimeout)
-  when is_atom(Function), is_list(Args), ?IS_LIMIT(ReceiveTimeout), ?IS_LIMIT(SendTimeout) ->
-    ok = check(Dest, Module),
+  when ?IS_CALL(Dest, Module, Function, Args), ?IS_LIMIT(ReceiveTimeout), ?IS_LIMIT(SendTimeout) ->
     gen_rpc_result:to_rpc(gen_rpc_request:call(Dest, {Module, Function, Args},
                                                limit(ReceiveTimeout, call_receive_timeout),
                                                limit(SendTimeout, send_timeout)));
-call(_Dest, _Module, _Function, _Args, _ReceiveTimeout, _SendTimeout) ->
-    error(badarg).
+call(Dest, Module, Function, Args, ReceiveTimeout, SendTimeout) ->
+    ?BADARG([{dest, Dest}, {module, Module}, {function, Function}, {args, Args},
+             {limit, ReceiveTimeout}, {limit, SendTimeout}]).
 
 %%% Casts
 
@@ -120,8 +125,12 @@ cast(Dest, Module, Function, Args) ->
 %% waits for room within SendTimeout, `drop' drops the cast at once, `error' raises the error
 %% `overload' at once.
 -spec cast(dest(), versioned(), atom(), [term()], limit()) -> true.
+cast(Dest, Module, Function, Args, SendTimeout)
+  when ?IS_CALL(Dest, Module, Function, Args), ?IS_LIMIT(SendTimeout) ->
+    was_cast(send_cast(cast, Dest, {Module, Function, Args}, SendTimeout));
 cast(Dest, Module, Function, Args, SendTimeout) ->
-    was_cast(send_cast(cast, Dest, Module, Function, Args, SendTimeout)).
+    ?BADARG([{dest, Dest}, {module, Module}, {function, Function}, {args, Args},
+             {limit, SendTimeout}]).
 
 %% @equiv safe_cast(Dest, Module, Function, [])
 -spec safe_cast(dest(), versioned(), atom()) -> true | {badrpc | badtcp, term()}.
@@ -140,26 +149,28 @@ safe_cast(Dest, Module, Function, Args) ->
 %% its way, not that it has arrived.
 -spec safe_cast(dest(), versioned(), atom(), [term()], limit()) ->
           true | {badrpc | badtcp, term()}.
-safe_cast(Dest, Module, Function, Args, SendTimeout) ->
-    case send_cast(cast, Dest, Module, Function, Args, SendTimeout) of
+safe_cast(Dest, Module, Function, Args, SendTimeout)
+  when ?IS_CALL(Dest, Module, Function, Args), ?IS_LIMIT(SendTimeout) ->
+    case send_cast(cast, Dest, {Module, Function, Args}, SendTimeout) of
         ok -> true;
         {not_sent, _Kind, _Dest, overload} -> {badrpc, overload};
         {not_sent, _Kind, _Dest, Why} -> Why
-    end.
+    end;
+safe_cast(Dest, Module, Function, Args, SendTimeout) ->
+    ?BADARG([{dest, Dest}, {module, Module}, {function, Function}, {args, Args},
+             {limit, SendTimeout}]).
 
 %% @doc As {@link cast/4}, but what one process casts in this way on one destination runs there in
 %% the same order, one after the other: each when the one before it has ended, however it ended.
 %% Calls and other casts do not wait for them. The order holds as long as the connection does.
 -spec ordered_cast(dest(), versioned(), atom(), [term()]) -> true.
+ordered_cast(Dest, Module, Function, Args) when ?IS_CALL(Dest, Module, Function, Args) ->
+    was_cast(send_cast(ordered, Dest, {Module, Function, Args}, undefined));
 ordered_cast(Dest, Module, Function, Args) ->
-    was_cast(send_cast(ordered, Dest, Module, Function, Args, undefined)).
+    ?BADARG([{dest, Dest}, {module, Module}, {function, Function}, {args, Args}]).
 
-send_cast(Kind, Dest, Module, Function, Args, SendTimeout)
-  when is_atom(Function), is_list(Args), ?IS_LIMIT(SendTimeout) ->
-    ok = check(Dest, Module),
-    gen_rpc_request:cast(Kind, Dest, {Module, Function, Args}, limit(SendTimeout, send_timeout));
-send_cast(_Kind, _Dest, _Module, _Function, _Args, _SendTimeout) ->
-    error(badarg).
+send_cast(Kind, Dest, Call, SendTimeout) ->
+    gen_rpc_request:cast(Kind, Dest, Call, limit(SendTimeout, send_timeout)).
 
 was_cast(Result) ->
     case gen_rpc_request:logged(Result) of
@@ -181,19 +192,19 @@ async_call(Dest, Module, Function) ->
 %% It does not wait for a connection; only on one that is overloaded it waits for room, for
 %% `send_timeout' at most. A call that can't be sent yields its error.
 -spec async_call(dest(), versioned(), atom(), [term()]) -> key().
-async_call(Dest, Module, Function, Args) when is_atom(Function), is_list(Args) ->
-    ok = check(Dest, Module),
+async_call(Dest, Module, Function, Args) when ?IS_CALL(Dest, Module, Function, Args) ->
     gen_rpc_async:call(Dest, {Module, Function, Args});
-async_call(_Dest, _Module, _Function, _Args) ->
-    error(badarg).
+async_call(Dest, Module, Function, Args) ->
+    ?BADARG([{dest, Dest}, {module, Module}, {function, Function}, {args, Args}]).
 
 %% @doc The result of an {@link async_call/4}, as {@link call/6} would return it; waits for it
 %% without a limit. A key is good once: `{badrpc, timeout}' if its result has been taken, or is not
 %% kept any more.
 -spec yield(key()) -> term() | call_error().
+yield({Holder, Ref} = Key) when is_pid(Holder), node(Holder) =:= node(), is_reference(Ref) ->
+    gen_rpc_async:yield(Key);
 yield(Key) ->
-    ok = check_key(Key),
-    gen_rpc_async:yield(Key).
+    ?BADARG([{key, Key}]).
 
 %% @equiv nb_yield(Key, 0)
 -spec nb_yield(key()) -> {value, term() | call_error()} | timeout.
@@ -203,14 +214,11 @@ nb_yield(Key) ->
 %% @doc As {@link yield/1}, but waits for so many milliseconds at most. After `timeout' the key is
 %% as good as before.
 -spec nb_yield(key(), timeout()) -> {value, term() | call_error()} | timeout.
-nb_yield(Key, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    ok = check_key(Key),
+nb_yield({Holder, Ref} = Key, Timeout)
+  when is_pid(Holder), node(Holder) =:= node(), is_reference(Ref), ?IS_TIMEOUT(Timeout) ->
     gen_rpc_async:nb_yield(Key, Timeout);
-nb_yield(_Key, _Timeout) ->
-    error(badarg).
-
-check_key({Holder, Ref}) when is_pid(Holder), node(Holder) =:= node(), is_reference(Ref) -> ok;
-check_key(_) -> error(badarg).
+nb_yield(Key, Timeout) ->
+    ?BADARG([{key, Key}, {timeout, Timeout}]).
 
 %%% Many nodes
 
@@ -233,15 +241,16 @@ multicall(Module, Function, Args, Timeout) ->
 %% in that order, that have none: not reachable, lost, or too late.
 -spec multicall([dest()], versioned(), atom(), [term()], timeout()) ->
           {Results :: [term()], Bad :: [dest()]}.
-multicall(Dests, Module, Function, Args, Timeout)
-  when is_atom(Function), is_list(Args), ?IS_TIMEOUT(Timeout) ->
-    ok = check_module(Module),
-    ok = check_all(Dests),
-    Outcomes = gen_rpc_multicall:call(Dests, {Module, Function, Args}, Timeout),
-    Sorted = [sort(Dest, Outcome) || {Dest, Outcome} <- lists:zip(Dests, Outcomes)],
-    {[Result || {result, Result} <- Sorted], [Dest || {bad, Dest} <- Sorted]};
-multicall(_Dests, _Module, _Function, _Args, _Timeout) ->
-    error(badarg).
+multicall(Dests, Module, Function, Args, Timeout) ->
+    case gen_rpc_badarg:is(dests, Dests) of
+        true when ?IS_CALL(Module, Function, Args), ?IS_TIMEOUT(Timeout) ->
+            Outcomes = gen_rpc_multicall:call(Dests, {Module, Function, Args}, Timeout),
+            Sorted = [sort(Dest, Outcome) || {Dest, Outcome} <- lists:zip(Dests, Outcomes)],
+            {[Result || {result, Result} <- Sorted], [Dest || {bad, Dest} <- Sorted]};
+        _ ->
+            ?BADARG([{dests, Dests}, {module, Module}, {function, Function}, {args, Args},
+                     {timeout, Timeout}])
+    end.
 
 %% What was too big has been refused by a node that is well.
 sort(_Dest, {failed, _, {message_too_big, _, _}} = Outcome) ->
@@ -267,13 +276,15 @@ eval_everywhere(Dests, Module, Function, Args) ->
 %% reached, or is overloaded, does not delay the others. With the policy `error' the error
 %% `overload' is raised when all others have been served.
 -spec eval_everywhere([dest()], versioned(), atom(), [term()], limit()) -> abcast.
-eval_everywhere(Dests, Module, Function, Args, SendTimeout)
-  when is_atom(Function), is_list(Args), ?IS_LIMIT(SendTimeout) ->
-    ok = check_module(Module),
-    ok = check_all(Dests),
-    gen_rpc_broadcast:cast(Dests, {Module, Function, Args}, limit(SendTimeout, send_timeout));
-eval_everywhere(_Dests, _Module, _Function, _Args, _SendTimeout) ->
-    error(badarg).
+eval_everywhere(Dests, Module, Function, Args, SendTimeout) ->
+    case gen_rpc_badarg:is(dests, Dests) of
+        true when ?IS_CALL(Module, Function, Args), ?IS_LIMIT(SendTimeout) ->
+            gen_rpc_broadcast:cast(Dests, {Module, Function, Args},
+                                   limit(SendTimeout, send_timeout));
+        _ ->
+            ?BADARG([{dests, Dests}, {module, Module}, {function, Function}, {args, Args},
+                     {limit, SendTimeout}])
+    end.
 
 %% @doc Sends a message to the process that is registered under a name, on this node and on those of
 %% {@link nodes/0}.
@@ -290,11 +301,13 @@ abcast(Name, Message) ->
 %% overloaded, does not delay the message to the others, and counts as one of {@link cast/5}. With
 %% the policy `error' the error `overload' is raised when all others have been served.
 -spec abcast([dest()], atom(), term()) -> abcast.
-abcast(Dests, Name, Message) when is_atom(Name) ->
-    ok = check_all(Dests),
-    gen_rpc_broadcast:abcast(Dests, Name, Message, gen_rpc_config:get(send_timeout));
-abcast(_Dests, _Name, _Message) ->
-    error(badarg).
+abcast(Dests, Name, Message) ->
+    case gen_rpc_badarg:is(dests, Dests) of
+        true when is_atom(Name) ->
+            gen_rpc_broadcast:abcast(Dests, Name, Message, gen_rpc_config:get(send_timeout));
+        _ ->
+            ?BADARG([{dests, Dests}, {name, Name}])
+    end.
 
 %% @doc As {@link sbcast/3}, on this node and on those of {@link nodes/0}.
 -spec sbcast(atom(), term()) -> {Good :: [dest()], Bad :: [dest()]}.
@@ -307,11 +320,14 @@ sbcast(Name, Message) ->
 %% limit for all. Both are in the order given. A message to one that is Bad for its lateness may
 %% still arrive.
 -spec sbcast([dest()], atom(), term()) -> {Good :: [dest()], Bad :: [dest()]}.
-sbcast(Dests, Name, Message) when is_atom(Name) ->
-    ok = check_all(Dests),
-    gen_rpc_broadcast:sbcast(Dests, Name, Message, gen_rpc_config:get(sbcast_receive_timeout));
-sbcast(_Dests, _Name, _Message) ->
-    error(badarg).
+sbcast(Dests, Name, Message) ->
+    case gen_rpc_badarg:is(dests, Dests) of
+        true when is_atom(Name) ->
+            gen_rpc_broadcast:sbcast(Dests, Name, Message,
+                                     gen_rpc_config:get(sbcast_receive_timeout));
+        _ ->
+            ?BADARG([{dests, Dests}, {name, Name}])
+    end.
 
 %%% The node
 
@@ -329,27 +345,5 @@ nodes() ->
 reconfigure() ->
     gen_rpc_app:reconfigure().
 
-%%% Checks
-
 limit(undefined, Setting) -> gen_rpc_config:get(Setting);
 limit(Limit, _Setting) -> Limit.
-
-check(Dest, Module) ->
-    ok = check_module(Module),
-    check_dest(Dest).
-
-check_module(Module) when is_atom(Module) -> ok;
-check_module({Module, _Version}) when is_atom(Module) -> ok;
-check_module(_) -> error(badarg).
-
-check_all([Dest | Rest]) ->
-    ok = check_dest(Dest),
-    check_all(Rest);
-check_all([]) ->
-    ok;
-check_all(_) ->
-    error(badarg).
-
-check_dest(Node) when is_atom(Node) -> ok;
-check_dest({Node, _Key}) when is_atom(Node) -> ok;
-check_dest(_) -> error(badarg).

@@ -10,14 +10,14 @@
 
 %% Waits for nothing but room on a connection that is overloaded.
 -spec call(gen_rpc:dest(), gen_rpc_codec:call()) -> key().
-call(Dest, {M, F, A} = Call) ->
+call(Dest, Call) ->
     {Holder, Receiver} = gen_rpc_holder:pick(),
     Ref = make_ref(),
     ok = case gen_rpc_dest:is_own(Dest) of
              true ->
                  gen_rpc_holder:run(Holder, Ref, group_leader(), Call);
              false ->
-                 start(Dest, {Holder, Receiver, Ref}, gen_rpc_codec:encode(M, F, A))
+                 start(Dest, {Holder, Receiver, Ref}, gen_rpc_request:encode(Call))
          end,
     {Holder, Ref}.
 
@@ -33,8 +33,8 @@ start(Dest, {Holder, _Receiver, Ref} = For, Request) ->
     end.
 
 %% What submits a request that is held, for a process that may wait.
--spec submitter(gen_rpc:dest(), {pid(), gen_rpc_port:receiver(), reference()}, [binary()],
-                timeout()) -> fun(() -> ok).
+-spec submitter(gen_rpc:dest(), {pid(), gen_rpc_port:receiver(), reference()},
+                gen_rpc_request:encoded(), timeout()) -> fun(() -> ok).
 submitter(Dest, {Holder, _Receiver, Ref} = For, Request, SendTimeout) ->
     fun() ->
             submit(Dest, For, Request, SendTimeout,

@@ -13,18 +13,18 @@
 abcast(Dests, Name, Message, SendTimeout) ->
     {Own, Others} = lists:partition(fun gen_rpc_dest:is_own/1, Dests),
     lists:foreach(fun(_) -> deliver_here(Name, Message) end, Own),
-    send(broadcast, Others, encode(Others, Name, Message), SendTimeout).
+    send(broadcast, Others, {[], encode(Others, Name, Message)}, SendTimeout).
 
 %% A cast to each of them, likewise.
 -spec cast([gen_rpc:dest()], gen_rpc_codec:call(), timeout()) -> abcast.
-cast(Dests, {M, F, A} = Call, SendTimeout) ->
+cast(Dests, Call, SendTimeout) ->
     {Own, Others} = lists:partition(fun gen_rpc_dest:is_own/1, Dests),
     lists:foreach(fun(_) -> gen_rpc_worker:local_cast(Call) end, Own),
-    send(cast, Others, [Part || Others =/= [], Part <- gen_rpc_codec:encode(M, F, A)], SendTimeout).
+    send(cast, Others, encode(Others, fun() -> gen_rpc_request:encode(Call) end), SendTimeout).
 
-send(Kind, Dests, Body, SendTimeout) ->
-    Started = [case gen_rpc_request:cast_at_once(Kind, Dest, Body) of
-                   {later, Connection} -> start_later(Connection, Kind, Dest, Body, SendTimeout);
+send(Kind, Dests, Request, SendTimeout) ->
+    Started = [case gen_rpc_request:cast_at_once(Kind, Dest, Request) of
+                   {later, Connection} -> start_later(Connection, Kind, Dest, Request, SendTimeout);
                    Result -> Result
                end || Dest <- Dests],
     case lists:member(refused, [settled(result(S)) || S <- Started]) of
@@ -32,8 +32,8 @@ send(Kind, Dests, Body, SendTimeout) ->
         false -> abcast
     end.
 
-start_later(Connection, Kind, Dest, Body, SendTimeout) ->
-    start(fun() -> gen_rpc_request:cast_later(Connection, Kind, Dest, Body, SendTimeout) end).
+start_later(Connection, Kind, Dest, Request, SendTimeout) ->
+    start(fun() -> gen_rpc_request:cast_later(Connection, Kind, Dest, Request, SendTimeout) end).
 
 settled({failed, _Killed}) -> ok;
 settled(Result) -> gen_rpc_request:logged(Result).
@@ -56,8 +56,12 @@ ask(Dest, Body, Timeout) ->
                   gen_rpc_result:to_rpc(gen_rpc_request:ask(Connection, Dest, Body, Timeout))
           end).
 
-encode([], _Name, _Message) -> [];
-encode(_Dests, Name, Message) -> gen_rpc_codec:encode_broadcast(Name, Message).
+encode(Dests, Name, Message) ->
+    encode(Dests, fun() -> gen_rpc_codec:encode_broadcast(Name, Message) end).
+
+%% Once for all, and not for nobody.
+encode([], _Encode) -> [];
+encode(_Dests, Encode) -> Encode().
 
 %% From the own node, under the rules for all.
 deliver_here(Name, Message) ->

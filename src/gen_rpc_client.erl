@@ -97,7 +97,7 @@ terminate(_Reason, State) ->
             ok;
         Port ->
             _ = gen_rpc_port:goodbye(Port, infinity, always),
-            gen_rpc_counters:close(Port)
+            closed(Port)
     end.
 
 %% A key is the user's own data, and no log's business.
@@ -172,8 +172,12 @@ down(#state{phase = connecting, port = Port} = State, Reason) ->
 down(#state{port = Port} = State0, Reason) ->
     State = lost(State0, Reason),
     ok = gen_rpc_port:drain(Port),
-    ok = gen_rpc_counters:close(Port),
+    ok = closed(Port),
     {stop, normal, State#state{port = undefined}}.
+
+closed(Port) ->
+    ok = gen_rpc_counters:close(Port),
+    gen_rpc_code:forget(Port).
 
 lost(State, normal) ->
     State;

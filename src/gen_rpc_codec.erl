@@ -7,6 +7,7 @@
 
 -export([encode/3, decode/2]).
 -export([encode_broadcast/2, decode_broadcast/2]).
+-export([encode_code/1, decode_code/1]).
 -export([name/1]).
 
 -type call() :: {module() | {module(), Version :: term()}, atom(), maybe_improper_list()}.
@@ -16,8 +17,9 @@
 %% From here on a copy costs more than the search for the binary.
 -define(LARGE, (256 * 1024)).
 
-%% First byte of the second form.
+%% First byte of the second form, and of what is no call but has to do with code.
 -define(TAIL, 1).
+-define(CODE, 2).
 
 %% Of the external term format: its version, and the tags of what stands in front of a request.
 -define(ETF, 131).
@@ -89,6 +91,30 @@ decode_broadcast(Body, Options) ->
     catch
         error:badarg -> invalid
     end.
+
+%% What has to do with the code of modules. `none': it is a call.
+-spec encode_code(gen_rpc_code:request()) -> [binary()].
+encode_code(Request) ->
+    [<<?CODE>> | erlang:term_to_iovec(Request)].
+
+-spec decode_code(binary()) -> {ok, gen_rpc_code:request()} | none | invalid.
+decode_code(<<?CODE, Bytes/binary>>) ->
+    try binary_to_term(Bytes, [safe]) of
+        {Kind, List} = Request when Kind =:= offer; Kind =:= load ->
+            case is_proper(List) of
+                true -> {ok, Request};
+                false -> invalid
+            end;
+        _ ->
+            invalid
+    catch
+        error:badarg -> invalid
+    end;
+decode_code(_) ->
+    none.
+
+is_proper([_ | Rest]) -> is_proper(Rest);
+is_proper(Rest) -> Rest =:= [].
 
 %% The module that a request names, or the process that a broadcast does, in UTF-8: read without
 %% decoding, so no atom is made. The bytes are those of encode/3 and encode_broadcast/2, which begin

@@ -23,9 +23,18 @@
 
 -define(MAX_TIMEOUT, 16#FFFFFFFF).
 
+%% What gen_rpc_badarg has in words, as guards.
 -define(IS_DEST(Dest), (is_atom(Dest) orelse (tuple_size(Dest) =:= 2
                                               andalso is_atom(element(1, Dest))))).
 -define(IS_MFA(M, F, A), (is_atom(M) andalso is_atom(F) andalso is_list(A))).
+-define(IS_TIMEOUT(T), (T =:= infinity
+                        orelse (is_integer(T) andalso T >= 0 andalso T =< ?MAX_TIMEOUT)
+                        orelse (tuple_size(T) =:= 2 andalso element(1, T) =:= abs
+                                andalso is_integer(element(2, T))))).
+-define(IS_COLLECTION(Collection, Timeout, Delete),
+        (is_map(Collection) andalso ?IS_TIMEOUT(Timeout) andalso is_boolean(Delete))).
+
+-define(BADARG(Arguments), error({erpc, badarg}, none, gen_rpc_badarg:why(Arguments))).
 
 -type timeout_time() :: 0..?MAX_TIMEOUT | infinity | {abs, integer()}.
 
@@ -54,8 +63,8 @@ call(Dest, Fun) ->
 -spec call(gen_rpc:dest(), fun(() -> term()), timeout_time()) -> term().
 call(Dest, Fun, Timeout) when is_function(Fun, 0) ->
     call(Dest, erlang, apply, [Fun, []], Timeout);
-call(_Dest, _Fun, _Timeout) ->
-    badarg().
+call(Dest, Fun, Timeout) ->
+    ?BADARG([{dest, Dest}, {'fun', Fun}, {erpc_timeout, Timeout}]).
 
 %% @equiv call(Dest, Module, Function, Args, infinity)
 -spec call(gen_rpc:dest(), module(), atom(), [term()]) -> term().
@@ -64,10 +73,12 @@ call(Dest, Module, Function, Args) ->
 
 %% @doc As `erpc:call/5'.
 -spec call(gen_rpc:dest(), module(), atom(), [term()], timeout_time()) -> term().
-call(Dest, Module, Function, Args, Timeout) when ?IS_DEST(Dest), ?IS_MFA(Module, Function, Args) ->
-    result(gen_rpc_request:call(Dest, {Module, Function, Args}, timeout(Timeout), infinity));
-call(_Dest, _Module, _Function, _Args, _Timeout) ->
-    badarg().
+call(Dest, Module, Function, Args, Timeout)
+  when ?IS_DEST(Dest), ?IS_MFA(Module, Function, Args), ?IS_TIMEOUT(Timeout) ->
+    result(gen_rpc_request:call(Dest, {Module, Function, Args}, left(Timeout), infinity));
+call(Dest, Module, Function, Args, Timeout) ->
+    ?BADARG([{dest, Dest}, {erpc_module, Module}, {function, Function}, {args, Args},
+             {erpc_timeout, Timeout}]).
 
 %% @equiv multicall(Dests, Fun, infinity)
 -spec multicall([gen_rpc:dest()], fun(() -> term())) -> [{ok, term()} | caught_call_exception()].
@@ -79,8 +90,8 @@ multicall(Dests, Fun) ->
           [{ok, term()} | caught_call_exception()].
 multicall(Dests, Fun, Timeout) when is_function(Fun, 0) ->
     multicall(Dests, erlang, apply, [Fun, []], Timeout);
-multicall(_Dests, _Fun, _Timeout) ->
-    badarg().
+multicall(Dests, Fun, Timeout) ->
+    ?BADARG([{dests, Dests}, {'fun', Fun}, {erpc_timeout, Timeout}]).
 
 %% @equiv multicall(Dests, Module, Function, Args, infinity)
 -spec multicall([gen_rpc:dest()], module(), atom(), [term()]) ->
@@ -91,12 +102,15 @@ multicall(Dests, Module, Function, Args) ->
 %% @doc As `erpc:multicall/5': results in the order of the destinations.
 -spec multicall([gen_rpc:dest()], module(), atom(), [term()], timeout_time()) ->
           [{ok, term()} | caught_call_exception()].
-multicall(Dests, Module, Function, Args, Timeout) when ?IS_MFA(Module, Function, Args) ->
-    ok = check_all(Dests),
-    Outcomes = gen_rpc_multicall:call(Dests, {Module, Function, Args}, timeout(Timeout)),
-    [gen_rpc_result:to_erpc(Outcome) || Outcome <- Outcomes];
-multicall(_Dests, _Module, _Function, _Args, _Timeout) ->
-    badarg().
+multicall(Dests, Module, Function, Args, Timeout) ->
+    case gen_rpc_badarg:is(dests, Dests) of
+        true when ?IS_MFA(Module, Function, Args), ?IS_TIMEOUT(Timeout) ->
+            Outcomes = gen_rpc_multicall:call(Dests, {Module, Function, Args}, left(Timeout)),
+            [gen_rpc_result:to_erpc(Outcome) || Outcome <- Outcomes];
+        _ ->
+            ?BADARG([{dests, Dests}, {erpc_module, Module}, {function, Function}, {args, Args},
+                     {erpc_timeout, Timeout}])
+    end.
 
 %%% Casts
 
@@ -104,8 +118,8 @@ multicall(_Dests, _Module, _Function, _Args, _Timeout) ->
 -spec cast(gen_rpc:dest(), fun(() -> term())) -> ok.
 cast(Dest, Fun) when is_function(Fun, 0) ->
     cast(Dest, erlang, apply, [Fun, []]);
-cast(_Dest, _Fun) ->
-    badarg().
+cast(Dest, Fun) ->
+    ?BADARG([{dest, Dest}, {'fun', Fun}]).
 
 %% @doc As `erpc:cast/4', with the settings of {@link gen_rpc:cast/4}: `send_timeout', and
 %% `cast_overload_policy', where `error' raises `{erpc, overload}'.
@@ -117,27 +131,32 @@ cast(Dest, Module, Function, Args) when ?IS_DEST(Dest), ?IS_MFA(Module, Function
         ok -> ok;
         refused -> error({erpc, overload})
     end;
-cast(_Dest, _Module, _Function, _Args) ->
-    badarg().
+cast(Dest, Module, Function, Args) ->
+    ?BADARG([{dest, Dest}, {erpc_module, Module}, {function, Function}, {args, Args}]).
 
 %% @doc As `erpc:multicast/2', with the check of {@link cast/2}.
 -spec multicast([gen_rpc:dest()], fun(() -> term())) -> ok.
 multicast(Dests, Fun) when is_function(Fun, 0) ->
     multicast(Dests, erlang, apply, [Fun, []]);
-multicast(_Dests, _Fun) ->
-    badarg().
+multicast(Dests, Fun) ->
+    ?BADARG([{dests, Dests}, {'fun', Fun}]).
 
 %% @doc As `erpc:multicast/4', with the settings of {@link gen_rpc:eval_everywhere/4}.
 -spec multicast([gen_rpc:dest()], module(), atom(), [term()]) -> ok.
-multicast(Dests, Module, Function, Args) when ?IS_MFA(Module, Function, Args) ->
-    ok = check_all(Dests),
-    try gen_rpc_broadcast:cast(Dests, {Module, Function, Args}, gen_rpc_config:get(send_timeout)) of
+multicast(Dests, Module, Function, Args) ->
+    case gen_rpc_badarg:is(dests, Dests) of
+        true when ?IS_MFA(Module, Function, Args) ->
+            cast_all(Dests, {Module, Function, Args});
+        _ ->
+            ?BADARG([{dests, Dests}, {erpc_module, Module}, {function, Function}, {args, Args}])
+    end.
+
+cast_all(Dests, Call) ->
+    try gen_rpc_broadcast:cast(Dests, Call, gen_rpc_config:get(send_timeout)) of
         abcast -> ok
     catch
         error:overload -> error({erpc, overload})
-    end;
-multicast(_Dests, _Module, _Function, _Args) ->
-    badarg().
+    end.
 
 %%% Requests whose responses are taken later, by the process that sent them
 
@@ -145,8 +164,8 @@ multicast(_Dests, _Module, _Function, _Args) ->
 -spec send_request(gen_rpc:dest(), fun(() -> term())) -> request_id().
 send_request(Dest, Fun) when is_function(Fun, 0) ->
     send_request(Dest, erlang, apply, [Fun, []]);
-send_request(_Dest, _Fun) ->
-    badarg().
+send_request(Dest, Fun) ->
+    ?BADARG([{dest, Dest}, {'fun', Fun}]).
 
 %% @doc As `erpc:send_request/4', in both of its forms.
 -spec send_request(gen_rpc:dest(), module(), atom(), [term()]) -> request_id();
@@ -156,8 +175,10 @@ send_request(Dest, Module, Function, Args) when ?IS_DEST(Dest), ?IS_MFA(Module, 
     start(Dest, {Module, Function, Args});
 send_request(Dest, Fun, Label, Collection) when is_function(Fun, 0) ->
     send_request(Dest, erlang, apply, [Fun, []], Label, Collection);
-send_request(_Dest, _Module, _Function, _Args) ->
-    badarg().
+send_request(Dest, Fun, Label, Collection) when is_function(Fun) ->
+    ?BADARG([{dest, Dest}, {'fun', Fun}, {any, Label}, {collection, Collection}]);
+send_request(Dest, Module, Function, Args) ->
+    ?BADARG([{dest, Dest}, {erpc_module, Module}, {function, Function}, {args, Args}]).
 
 %% @doc As `erpc:send_request/6'.
 -spec send_request(gen_rpc:dest(), module(), atom(), [term()], Label :: term(),
@@ -165,13 +186,14 @@ send_request(_Dest, _Module, _Function, _Args) ->
 send_request(Dest, Module, Function, Args, Label, Collection)
   when ?IS_DEST(Dest), ?IS_MFA(Module, Function, Args), is_map(Collection) ->
     put_request(start(Dest, {Module, Function, Args}), Label, Collection);
-send_request(_Dest, _Module, _Function, _Args, _Label, _Collection) ->
-    badarg().
+send_request(Dest, Module, Function, Args, Label, Collection) ->
+    ?BADARG([{dest, Dest}, {erpc_module, Module}, {function, Function}, {args, Args},
+             {any, Label}, {collection, Collection}]).
 
-start(Dest, {M, F, A} = Call) ->
+start(Dest, Call) ->
     Request = case gen_rpc_dest:is_own(Dest) of
-                  true -> [];
-                  false -> gen_rpc_codec:encode(M, F, A)
+                  true -> none;
+                  false -> gen_rpc_request:encode(Call)
               end,
     Tag = make_ref(),
     [Tag | gen_rpc_pending:start(Tag, Dest, Call, Request, infinity)].
@@ -183,8 +205,8 @@ receive_response(RequestId) ->
 
 %% @doc As `erpc:receive_response/2'.
 -spec receive_response(request_id(), timeout_time()) -> term().
-receive_response([Tag | Pending], Timeout) when is_reference(Tag) ->
-    Time = timeout(Timeout),
+receive_response([Tag | Pending], Timeout) when is_reference(Tag), ?IS_TIMEOUT(Timeout) ->
+    Time = left(Timeout),
     receive
         {Tag, _} = Message -> response(Message, Pending);
         {Tag, _, process, _, _} = Message -> response(Message, Pending)
@@ -192,25 +214,29 @@ receive_response([Tag | Pending], Timeout) when is_reference(Tag) ->
         case abandon(Tag, Pending) of
             {ok, Outcome} -> result(Outcome);
             none -> error({erpc, timeout});
-            unknown -> badarg()
+            unknown -> ?BADARG([{outstanding, Tag}])
         end
     end;
-receive_response(_RequestId, _Timeout) ->
-    badarg().
+receive_response(RequestId, Timeout) ->
+    ?BADARG([{request, RequestId}, {erpc_timeout, Timeout}]).
 
 %% @doc As `erpc:receive_response/3'.
 -spec receive_response(request_id_collection(), timeout_time(), Delete :: boolean()) ->
           {Response :: term(), Label :: term(), request_id_collection()} | no_request.
-receive_response(Collection, Timeout, Delete) ->
-    case next(Collection, Timeout, Delete) of
+receive_response(Collection, Timeout, Delete) when ?IS_COLLECTION(Collection, Timeout, Delete) ->
+    case next(Collection, left(Timeout), Delete) of
         {Outcome, Label, Rest} ->
             labelled(fun() -> result(Outcome) end, Label, Rest);
         no_request ->
             no_request;
         timeout ->
             maps:foreach(fun(Tag, [Pending | _Label]) -> abandon(Tag, Pending) end, Collection),
-            error({erpc, timeout})
-    end.
+            error({erpc, timeout});
+        invalid ->
+            ?BADARG([{entries, Collection}])
+    end;
+receive_response(Collection, Timeout, Delete) ->
+    ?BADARG([{collection, Collection}, {erpc_timeout, Timeout}, {boolean, Delete}]).
 
 %% @equiv wait_response(RequestId, 0)
 -spec wait_response(request_id()) -> {response, term()} | no_response.
@@ -219,30 +245,34 @@ wait_response(RequestId) ->
 
 %% @doc As `erpc:wait_response/2'.
 -spec wait_response(request_id(), timeout_time()) -> {response, term()} | no_response.
-wait_response([Tag | Pending], Timeout) when is_reference(Tag) ->
-    Time = timeout(Timeout),
+wait_response([Tag | Pending], Timeout) when is_reference(Tag), ?IS_TIMEOUT(Timeout) ->
+    Time = left(Timeout),
     receive
         {Tag, _} = Message -> {response, response(Message, Pending)};
         {Tag, _, process, _, _} = Message -> {response, response(Message, Pending)}
     after Time ->
         no_response
     end;
-wait_response(_RequestId, _Timeout) ->
-    badarg().
+wait_response(RequestId, Timeout) ->
+    ?BADARG([{request, RequestId}, {erpc_timeout, Timeout}]).
 
 %% @doc As `erpc:wait_response/3'.
 -spec wait_response(request_id_collection(), timeout_time(), Delete :: boolean()) ->
           {{response, term()}, Label :: term(), request_id_collection()}
               | no_response | no_request.
-wait_response(Collection, Timeout, Delete) ->
-    case next(Collection, Timeout, Delete) of
+wait_response(Collection, Timeout, Delete) when ?IS_COLLECTION(Collection, Timeout, Delete) ->
+    case next(Collection, left(Timeout), Delete) of
         {Outcome, Label, Rest} ->
             labelled(fun() -> {response, result(Outcome)} end, Label, Rest);
         no_request ->
             no_request;
         timeout ->
-            no_response
-    end.
+            no_response;
+        invalid ->
+            ?BADARG([{entries, Collection}])
+    end;
+wait_response(Collection, Timeout, Delete) ->
+    ?BADARG([{collection, Collection}, {erpc_timeout, Timeout}, {boolean, Delete}]).
 
 %% @doc As `erpc:check_response/2'.
 -spec check_response(Message :: term(), request_id()) -> {response, term()} | no_response.
@@ -251,8 +281,8 @@ check_response(Message, [Tag | Pending]) when is_reference(Tag) ->
         true -> {response, response(Message, Pending)};
         false -> no_response
     end;
-check_response(_Message, _RequestId) ->
-    badarg().
+check_response(Message, RequestId) ->
+    ?BADARG([{any, Message}, {request, RequestId}]).
 
 %% @doc As `erpc:check_response/3'.
 -spec check_response(Message :: term(), request_id_collection(), Delete :: boolean()) ->
@@ -264,40 +294,49 @@ check_response(Message, Collection, Delete) when is_map(Collection), is_boolean(
     Tag = tag(Message),
     case is_reference(Tag) andalso is_map_key(Tag, Collection) of
         true ->
-            {Outcome, Label, Rest} = take(Message, Collection, Delete),
-            labelled(fun() -> {response, result(Outcome)} end, Label, Rest);
+            case take(Message, Collection, Delete) of
+                {Outcome, Label, Rest} ->
+                    labelled(fun() -> {response, result(Outcome)} end, Label, Rest);
+                invalid ->
+                    ?BADARG([{any, Message}, {entries, Collection}])
+            end;
         false ->
             no_response
     end;
-check_response(_Message, _Collection, _Delete) ->
-    badarg().
+check_response(Message, Collection, Delete) ->
+    ?BADARG([{any, Message}, {collection, Collection}, {boolean, Delete}]).
 
 %% The first response of any of them.
-next(Collection, Timeout, Delete) when map_size(Collection) =:= 0, is_boolean(Delete) ->
-    _ = timeout(Timeout),
+next(Collection, _Time, _Delete) when map_size(Collection) =:= 0 ->
     no_request;
-next(Collection, Timeout, Delete) when is_map(Collection), is_boolean(Delete) ->
-    Time = timeout(Timeout),
-    ok = check_collection(Collection),
-    receive
-        {Tag, _} = Message when is_reference(Tag), is_map_key(Tag, Collection) ->
-            take(Message, Collection, Delete);
-        {Tag, _, process, _, _} = Message when is_reference(Tag), is_map_key(Tag, Collection) ->
-            take(Message, Collection, Delete)
-    after Time ->
-        timeout
-    end;
-next(_Collection, _Timeout, _Delete) ->
-    badarg().
+next(Collection, Time, Delete) ->
+    case are_entries(Collection) of
+        true ->
+            receive
+                {Tag, _} = Message when is_reference(Tag), is_map_key(Tag, Collection) ->
+                    take(Message, Collection, Delete);
+                {Tag, _, process, _, _} = Message
+                  when is_reference(Tag), is_map_key(Tag, Collection) ->
+                    take(Message, Collection, Delete)
+            after Time ->
+                timeout
+            end;
+        false ->
+            invalid
+    end.
 
 take(Message, Collection, Delete) ->
     Tag = tag(Message),
-    [Pending | Label] = map_get(Tag, Collection),
-    Rest = case Delete of
-               true -> maps:remove(Tag, Collection);
-               false -> Collection
-           end,
-    {gen_rpc_pending:outcome(Message, Pending), Label, Rest}.
+    case map_get(Tag, Collection) of
+        [Pending | Label] ->
+            Rest = case Delete of
+                       true -> maps:remove(Tag, Collection);
+                       false -> Collection
+                   end,
+            {gen_rpc_pending:outcome(Message, Pending), Label, Rest};
+        _ ->
+            invalid
+    end.
 
 %% What a collection's response raises tells which one it was.
 labelled(Result, Label, Rest) ->
@@ -332,8 +371,8 @@ reqids_new() ->
 -spec reqids_size(request_id_collection()) -> non_neg_integer().
 reqids_size(Collection) when is_map(Collection) ->
     map_size(Collection);
-reqids_size(_Collection) ->
-    badarg().
+reqids_size(Collection) ->
+    ?BADARG([{collection, Collection}]).
 
 %% @doc As `erpc:reqids_add/3'.
 -spec reqids_add(request_id(), Label :: term(), request_id_collection()) ->
@@ -341,30 +380,29 @@ reqids_size(_Collection) ->
 reqids_add([Tag | _] = RequestId, Label, Collection)
   when is_reference(Tag), is_map(Collection), not is_map_key(Tag, Collection) ->
     put_request(RequestId, Label, Collection);
-reqids_add(_RequestId, _Label, _Collection) ->
-    badarg().
+reqids_add([Tag | _], Label, Collection) when is_map_key(Tag, Collection) ->
+    ?BADARG([{new_request, Tag}, {any, Label}, {collection, Collection}]);
+reqids_add(RequestId, Label, Collection) ->
+    ?BADARG([{request, RequestId}, {any, Label}, {collection, Collection}]).
 
 put_request([Tag | Pending], Label, Collection) ->
     Collection#{Tag => [Pending | Label]}.
 
 %% @doc As `erpc:reqids_to_list/1'.
 -spec reqids_to_list(request_id_collection()) -> [{request_id(), Label :: term()}].
-reqids_to_list(Collection) when is_map(Collection) ->
-    ok = check_collection(Collection),
-    [{[Tag | Pending], Label} || {Tag, [Pending | Label]} <- maps:to_list(Collection)];
-reqids_to_list(_Collection) ->
-    badarg().
-
-check_collection(Collection) ->
-    case lists:all(fun is_entry/1, maps:to_list(Collection)) of
-        true -> ok;
-        false -> badarg()
+reqids_to_list(Collection) ->
+    case is_map(Collection) andalso are_entries(Collection) of
+        true -> [{[Tag | Pending], Label} || {Tag, [Pending | Label]} <- maps:to_list(Collection)];
+        false -> ?BADARG([{entries, Collection}])
     end.
+
+are_entries(Collection) ->
+    lists:all(fun is_entry/1, maps:to_list(Collection)).
 
 is_entry({Tag, [Pending | _Label]}) -> is_reference(Tag) andalso is_tuple(Pending);
 is_entry(_) -> false.
 
-%%% Results and checks
+%%% Results
 
 result(Outcome) ->
     case gen_rpc_result:to_erpc(Outcome) of
@@ -374,20 +412,11 @@ result(Outcome) ->
         {error, Reason} -> error(Reason)
     end.
 
--spec timeout(timeout_time()) -> timeout().
-timeout(infinity) -> infinity;
-timeout(Time) when is_integer(Time), Time >= 0, Time =< ?MAX_TIMEOUT -> Time;
-timeout({abs, Time}) when is_integer(Time) ->
+-spec left(timeout_time()) -> timeout().
+left({abs, Time} = Timeout) ->
     case Time - erlang:monotonic_time(millisecond) of
-        Left when Left > ?MAX_TIMEOUT -> badarg();
-        Left -> max(0, Left)
+        Left when Left =< ?MAX_TIMEOUT -> max(0, Left);
+        _ -> ?BADARG([{erpc_timeout, Timeout}])
     end;
-timeout(_) -> badarg().
-
-check_all([Dest | Rest]) when ?IS_DEST(Dest) -> check_all(Rest);
-check_all([]) -> ok;
-check_all(_) -> badarg().
-
--spec badarg() -> no_return().
-badarg() ->
-    error({erpc, badarg}).
+left(Time) ->
+    Time.

@@ -6,11 +6,11 @@
 
 %% Outcomes in the order of the destinations. The arguments are encoded once.
 -spec call([gen_rpc:dest()], gen_rpc_codec:call(), timeout()) -> [gen_rpc_result:outcome()].
-call(Dests, {M, F, A} = Call, Timeout) ->
+call(Dests, Call, Timeout) ->
     Until = gen_rpc_request:fixed({in, Timeout}),
     Request = case lists:all(fun gen_rpc_dest:is_own/1, Dests) of
-                  true -> [];
-                  false -> gen_rpc_codec:encode(M, F, A)
+                  true -> none;
+                  false -> gen_rpc_request:encode(Call)
               end,
     Ref = make_ref(),
     Numbered = lists:zip(lists:seq(1, length(Dests)), Dests),

@@ -15,8 +15,8 @@
 
 %% Never waits. Request: the call as it is sent, if Dest is another node. Timeout is what the other
 %% node is told; it is the caller's to abandon the request then.
--spec start(Tag :: term(), gen_rpc:dest(), gen_rpc_codec:call(), Request :: [binary()],
-            timeout()) -> t().
+-spec start(Tag :: term(), gen_rpc:dest(), gen_rpc_codec:call(),
+            Request :: gen_rpc_request:encoded() | none, timeout()) -> t().
 start(Tag, Dest, Call, Request, Timeout) ->
     case gen_rpc_dest:is_own(Dest) of
         true ->

@@ -4,7 +4,7 @@
 %% Pure.
 -module(gen_rpc_policy).
 
--export([new/2, is_allowed/2, may_deliver/2, decode_options/1, are_funs_allowed/2]).
+-export([new/2, is_allowed/2, may_deliver/2, may_load/2, decode_options/1, are_funs_allowed/2]).
 
 -opaque t() :: disabled | {whitelist | blacklist, #{binary() => []}}.
 -export_type([t/0]).
@@ -30,6 +30,11 @@ may_deliver({whitelist, _} = Policy, Name) ->
     is_allowed(Policy, Name) orelse is_allowed(Policy, ?SENDER);
 may_deliver(Policy, Name) ->
     is_allowed(Policy, Name) andalso is_allowed(Policy, ?SENDER).
+
+%% Whether the code of this module may come from another node.
+-spec may_load(t(), binary()) -> boolean().
+may_load({whitelist, _}, _Module) -> false;
+may_load(Policy, Module) -> is_allowed(Policy, Module).
 
 %% How the rest of a request is decoded: in whitelist mode without a new atom.
 -spec decode_options(t()) -> [safe].

@@ -3,7 +3,7 @@
 %% wait. Every wait has the caller's time limit, and leaves no message behind.
 -module(gen_rpc_request).
 
--export([call/4, cast/4, logged/1]).
+-export([encode/1, call/4, cast/4, logged/1]).
 -export([connection/1, cast_at_once/3, cast_later/5, ask/4]).
 -export([start/5, submit_for/5, outcome/1, abandon/3]).
 -export([fixed/1, left/1]).
@@ -24,33 +24,35 @@
 
 -type connection() :: {ok, port()} | none.
 
+-type encoded() :: {[gen_rpc_code:version()], [binary()]}.
+
 -type answer() :: binary() | {unsent | lost, term()} | {too_big, pos_integer(), pos_integer()}
                 | timeout | send_timeout.
 
 -type not_sent() :: {not_sent, cast | ordered | broadcast, gen_rpc:dest(),
                      overload                          % the policy is to raise it
                      | {badrpc | badtcp, term()}}.
--export_type([connection/0, answer/0, not_sent/0, time/0]).
+-export_type([connection/0, encoded/0, answer/0, not_sent/0, time/0]).
 
 %% A call, and what became of it.
 -spec call(gen_rpc:dest(), gen_rpc_codec:call(), timeout(), timeout()) -> gen_rpc_result:outcome().
-call(Dest, {M, F, A} = Call, RecvTimeout, SendTimeout) ->
+call(Dest, Call, RecvTimeout, SendTimeout) ->
     case gen_rpc_dest:is_own(Dest) of
         true ->
             gen_rpc_worker:local_call(Call, RecvTimeout);
         false ->
-            Request = gen_rpc_codec:encode(M, F, A),
-            call_on(connection(Dest), call, Dest, Request, {in, RecvTimeout}, {in, SendTimeout},
-                    ?ATTEMPTS)
+            call_on(connection(Dest), call, Dest, encode(Call), {in, RecvTimeout},
+                    {in, SendTimeout}, ?ATTEMPTS)
     end.
 
 %% A broadcast that is answered: whether its name is registered there.
 -spec ask(connection(), gen_rpc:dest(), [binary()], timeout()) -> gen_rpc_result:outcome().
 ask(Connection, Dest, Body, Timeout) ->
-    call_on(Connection, ask, Dest, Body, {in, Timeout}, infinity, ?ATTEMPTS).
+    call_on(Connection, ask, Dest, {[], Body}, {in, Timeout}, infinity, ?ATTEMPTS).
 
-call_on({ok, Port}, Kind, Dest, Request, Until, SendUntil, Attempts) ->
-    case submit_call(Kind, Port, Request, Until, SendUntil, first) of
+call_on({ok, Port}, Kind, Dest, {Code, Body} = Request, Until0, SendUntil, Attempts) ->
+    Until = ship(Port, Code, Until0),
+    case submit_call(Kind, Port, Body, Until, SendUntil, first) of
         again -> call_on(none, Kind, Dest, Request, Until, SendUntil, Attempts);
         Answer -> outcome(Answer)
     end;
@@ -76,13 +78,12 @@ outcome(timeout) -> {failed, badrpc, timeout}.
 
 %% A cast of this kind. A failure that is not returned to somebody who looks at it is to be logged/1.
 -spec cast(cast | ordered, gen_rpc:dest(), gen_rpc_codec:call(), timeout()) -> ok | not_sent().
-cast(Kind, Dest, {M, F, A} = Call, SendTimeout) ->
+cast(Kind, Dest, Call, SendTimeout) ->
     case gen_rpc_dest:is_own(Dest) of
         true ->
             cast_here(Kind, Dest, Call, SendTimeout);
         false ->
-            Request = gen_rpc_codec:encode(M, F, A),
-            cast_on(connection(Dest), Kind, Dest, Request, {in, SendTimeout}, ?ATTEMPTS)
+            cast_on(connection(Dest), Kind, Dest, encode(Call), {in, SendTimeout}, ?ATTEMPTS)
     end.
 
 cast_here(cast, _Dest, Call, _SendTimeout) -> gen_rpc_worker:local_cast(Call);
@@ -90,26 +91,32 @@ cast_here(ordered, Dest, Call, SendTimeout) -> cast_in_order(Dest, Call, {in, Se
 
 %% Submits what is encoded, if that makes nobody wait. `later': it would; cast_later/5 goes on from
 %% there.
--spec cast_at_once(cast | broadcast, gen_rpc:dest(), [binary()]) ->
+-spec cast_at_once(cast | broadcast, gen_rpc:dest(), encoded()) ->
           ok | not_sent() | {later, connection()}.
-cast_at_once(Kind, Dest, Body) ->
+cast_at_once(Kind, Dest, Request) ->
     Connection = connection(Dest),
-    case at_once(Connection, Kind, Body) of
+    case at_once(Connection, Kind, Request) of
         block -> {later, Connection};
         again -> {later, none};
         Result -> sent(Kind, Dest, Result)
     end.
 
-at_once({ok, Port}, Kind, Body) -> submit_cast_at_once(Kind, Port, Body, infinity);
-at_once(none, _Kind, _Body) -> again.
+at_once({ok, Port}, Kind, {Code, Body}) ->
+    case gen_rpc_code:is_known(Port, Code) of
+        true -> submit_cast_at_once(Kind, Port, Body, infinity);
+        false -> block
+    end;
+at_once(none, _Kind, _Request) ->
+    again.
 
--spec cast_later(connection(), cast | broadcast, gen_rpc:dest(), [binary()], timeout()) ->
+-spec cast_later(connection(), cast | broadcast, gen_rpc:dest(), encoded(), timeout()) ->
           ok | not_sent().
-cast_later(Connection, Kind, Dest, Body, SendTimeout) ->
-    cast_on(Connection, Kind, Dest, Body, {in, SendTimeout}, ?ATTEMPTS).
+cast_later(Connection, Kind, Dest, Request, SendTimeout) ->
+    cast_on(Connection, Kind, Dest, Request, {in, SendTimeout}, ?ATTEMPTS).
 
-cast_on({ok, Port}, Kind, Dest, Request, Until, Attempts) ->
-    case submit_cast(Kind, Port, Request, Until) of
+cast_on({ok, Port}, Kind, Dest, {Code, Body} = Request, Until0, Attempts) ->
+    Until = ship(Port, Code, Until0),
+    case submit_cast(Kind, Port, Body, Until) of
         again -> cast_on(none, Kind, Dest, Request, Until, Attempts);
         Result -> sent(Kind, Dest, Result)
     end;
@@ -174,6 +181,42 @@ name(broadcast) -> "broadcast".
 overload_policy() ->
     gen_rpc_config:get(cast_overload_policy).
 
+%%% Encoding
+
+%% A call as it is sent, and the modules that it needs on the other side.
+-spec encode(gen_rpc_codec:call()) -> encoded().
+encode({M, F, A} = Call) ->
+    {gen_rpc_code:of_call(Call), gen_rpc_codec:encode(M, F, A)}.
+
+%% Before a request that needs modules: what the connection has not been offered yet is offered, and
+%% brought if it is wanted. Whatever goes wrong there, the request will show it.
+ship(_Port, [], Until) ->
+    Until;
+ship(Port, Code, Until0) ->
+    case gen_rpc_code:is_known(Port, Code) of
+        true ->
+            Until0;
+        false ->
+            Until = fixed(Until0),
+            Wanted = ask_of_code(Port, gen_rpc_code:offer(Code), Until),
+            ok = case gen_rpc_code:read(Code, Wanted) of
+                     [] -> ok;
+                     Wares -> _ = ask_of_code(Port, gen_rpc_code:loading(Wares), Until), ok
+                 end,
+            ok = gen_rpc_code:known(Port, Code),
+            Until
+    end.
+
+ask_of_code(Port, Request, Until) ->
+    Body = gen_rpc_codec:encode_code(Request),
+    case submit_call(call, Port, Body, Until, Until, first) of
+        again -> none;
+        Answer -> case outcome(Answer) of
+                      {return, Value} -> Value;
+                      _ -> none
+                  end
+    end.
+
 %%% Connection
 
 %% Raises if the application does not run.
@@ -209,14 +252,15 @@ connect(Dest, Until, Attempts) ->
 
 %% Submits a call on a connection that is up, without waiting for anything. `later': that takes
 %% waiting.
--spec start(connection(), Tag :: term(), pos_integer(), [binary()], timeout()) ->
+-spec start(connection(), Tag :: term(), pos_integer(), encoded(), timeout()) ->
           {ok, port()} | later | {done, gen_rpc_result:outcome()}.
-start({ok, Port}, Tag, Id, Request, Timeout) ->
-    case gen_rpc_port:call(Port, Id, Timeout, term_to_binary(Tag), Request) of
+start({ok, Port}, Tag, Id, {Code, Body}, Timeout) ->
+    case gen_rpc_code:is_known(Port, Code)
+        andalso gen_rpc_port:call(Port, Id, Timeout, term_to_binary(Tag), Body) of
         ok -> {ok, Port};
         busy -> _ = abandon(Port, Id, Tag), later;
-        {too_big, Limit} -> {done, outcome({too_big, iolist_size(Request), Limit})};
-        _ClosingOrDown -> later
+        {too_big, Limit} -> {done, outcome({too_big, iolist_size(Body), Limit})};
+        _UnknownClosingOrDown -> later
     end;
 start(none, _Tag, _Id, _Request, _Timeout) ->
     later.
@@ -224,15 +268,17 @@ start(none, _Tag, _Id, _Request, _Timeout) ->
 %% Submits a call whose answer, under its own reference, goes to a receiver; waits until there is a
 %% connection and room. Whoever has an interest is told of the port first, as what was submitted
 %% there may be answered at once.
--spec submit_for(gen_rpc:dest(), {gen_rpc_port:receiver(), reference(), pos_integer()}, [binary()],
+-spec submit_for(gen_rpc:dest(), {gen_rpc_port:receiver(), reference(), pos_integer()}, encoded(),
                  timeout(), fun((port()) -> _)) -> ok | {done, gen_rpc_result:outcome()}.
 submit_for(Dest, For, Request, SendTimeout, Tell) ->
     submit_for(connection(Dest), Dest, For, Request, {in, SendTimeout}, Tell, ?ATTEMPTS).
 
-submit_for({ok, Port}, Dest, {Receiver, Ref, Id} = For, Request, SendUntil0, Tell, Attempts) ->
+submit_for({ok, Port}, Dest, {Receiver, Ref, Id} = For, {Code, Body} = Request, SendUntil0, Tell,
+           Attempts) ->
+    _ = ship(Port, Code, infinity),
     _ = Tell(Port),
     Tag = term_to_binary(Ref),
-    case gen_rpc_port:call_for(Port, Receiver, Id, infinity, Tag, Request) of
+    case gen_rpc_port:call_for(Port, Receiver, Id, infinity, Tag, Body) of
         ok ->
             ok;
         busy ->
@@ -252,7 +298,7 @@ submit_for({ok, Port}, Dest, {Receiver, Ref, Id} = For, Request, SendUntil0, Tel
                 send_timeout -> {done, outcome(no_room(send_timeout))}
             end;
         {too_big, Limit} ->
-            {done, outcome({too_big, iolist_size(Request), Limit})};
+            {done, outcome({too_big, iolist_size(Body), Limit})};
         _ClosingOrDown ->
             submit_for(none, Dest, For, Request, SendUntil0, Tell, Attempts)
     end;

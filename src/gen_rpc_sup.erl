@@ -15,8 +15,9 @@ start_link() ->
 init([]) ->
     ok = gen_rpc_registry:new(),
     ok = gen_rpc_holder:new(),
+    ok = gen_rpc_code:new(),
     {ok, {#{strategy => rest_for_one, intensity => 5, period => 10},
-          [worker(gen_rpc_driver)] ++
+          [worker(gen_rpc_driver), worker(gen_rpc_code)] ++
               [worker(gen_rpc_tls) || gen_rpc_tls:needed() =/= []] ++
               [supervisor(gen_rpc_client_sup),
                supervisor(gen_rpc_acceptor_sup),

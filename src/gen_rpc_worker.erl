@@ -46,11 +46,19 @@ refuse(Port, Id) ->
 call(Port, Id, Request) ->
     Outcome = case gen_rpc_gate:open(Request) of
                   {run, M, F, A} -> execute(M, F, A);
+                  {refused, invalid_request} -> serve_other(Request);
                   Refused -> Refused
               end,
     reply(Port, Id, gen_rpc_result:encode(Outcome)),
     %% Not `normal', with which the function can end this process before there is a reply.
     exit(replied).
+
+%% What is no call is rare, so it is looked for last.
+serve_other(Request) ->
+    case gen_rpc_codec:decode_code(Request) of
+        {ok, Code} -> gen_rpc_code:serve(Code);
+        _ -> {refused, invalid_request}
+    end.
 
 %% Serves a cast that came over a connection.
 -spec cast(binary()) -> ok.

@@ -135,8 +135,8 @@ wrong_version(Config) ->
       Config,
       fun() ->
               [?assertError(badarg, open_port({spawn_driver, "gen_rpc_drv" ++ Rest}, []))
-               || Rest <- ["", " ", " 2", " 30", " 3 ", " 3x", " three"]],
-              Port = open_port({spawn_driver, "gen_rpc_drv 3"}, []),
+               || Rest <- ["", " ", " 3", " 40", " 4 ", " 4x", " four"]],
+              Port = open_port({spawn_driver, "gen_rpc_drv 4"}, []),
               ?assertError(badarg, erlang:port_call(Port, 0, nothing)),
               ok = gen_rpc_port:close(Port)
       end).

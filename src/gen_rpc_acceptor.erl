@@ -41,8 +41,9 @@ activate(Acceptor) ->
     gen_server:cast(Acceptor, activate).
 
 -spec init({port(), peer()}) -> {ok, state()}.
-init({Port, #{limited := Limited, killing := Killing} = Peer}) ->
+init({Port, #{node := Node, limited := Limited, killing := Killing} = Peer}) ->
     _ = process_flag(trap_exit, true),
+    ok = gen_rpc_gate:admit(Node),
     %% Workers inherit it. With the application's own they would pass for processes of gen_rpc.
     true = group_leader(whereis(user), self()),
     {ok, #state{port = Port, peer = Peer,

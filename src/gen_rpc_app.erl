@@ -10,6 +10,7 @@
 start(_Type, _Args) ->
     ok = gen_rpc_log:start(),
     ok = gen_rpc_counters:start(),
+    ok = gen_rpc_gate:start(),
     case gen_rpc_config:load(application:get_all_env(gen_rpc)) of
         ok ->
             case gen_rpc_sup:start_link() of
@@ -47,4 +48,5 @@ reconfigure() ->
 stop(_State) ->
     ok = gen_rpc_config:unload(),
     ok = gen_rpc_counters:stop(),
+    ok = gen_rpc_gate:stop(),
     gen_rpc_log:stop().

@@ -3,10 +3,42 @@
 %% at before anything else of a request is decoded.
 -module(gen_rpc_gate).
 
+-export([start/0, stop/0, admit/1]).
 -export([open/1, check/3, open_broadcast/1, may_deliver/1]).
 
 -type refused() :: {refused, unauthorized | incompatible | invalid_request}.
 -type passed() :: {run, module(), atom(), maybe_improper_list()} | refused().
+
+%% Names of nodes that become atoms because such a node has connected, while the application runs. A
+%% node with the cookie could use a new one for each connection.
+-define(PEERS_MAX, 10000).
+
+-spec start() -> ok.
+start() ->
+    persistent_term:put(?MODULE, counters:new(1, [])).
+
+-spec stop() -> ok.
+stop() ->
+    _ = persistent_term:erase(?MODULE),
+    ok.
+
+%% An authenticated node of this name may send requests. In whitelist mode they can have no new atom
+%% in them, but its name is in its pids, references and functions.
+-spec admit(binary()) -> ok.
+admit(Node) ->
+    try binary_to_existing_atom(Node) of
+        _ -> ok
+    catch
+        error:badarg -> make_atom(Node, persistent_term:get(?MODULE))
+    end.
+
+make_atom(Node, Count) ->
+    ok = counters:add(Count, 1, 1),
+    try counters:get(Count, 1) =< ?PEERS_MAX andalso binary_to_atom(Node) of
+        _ -> ok
+    catch
+        error:_ -> ok % no name of an Erlang node
+    end.
 
 %% A request as it came over a connection.
 -spec open(binary()) -> passed().
@@ -28,13 +60,23 @@ open(Request) ->
 open(Name, Request, Policy) ->
     case gen_rpc_policy:is_allowed(Policy, Name) of
         true ->
-            case gen_rpc_codec:decode(Request, gen_rpc_policy:decode_options(Policy)) of
+            Options = gen_rpc_policy:decode_options(Policy),
+            ok = know_atoms(Name, Options),
+            case gen_rpc_codec:decode(Request, Options) of
                 {M, F, A} -> check(Policy, M, F, A);
                 invalid -> {refused, invalid_request}
             end;
         false ->
             unauthorized(#{module => Name})
     end.
+
+%% The atoms of a module are known once it is loaded. Its own name is, as it is in the whitelist.
+know_atoms(Name, [safe]) ->
+    Module = binary_to_existing_atom(Name),
+    _ = erlang:module_loaded(Module) orelse code:ensure_loaded(Module),
+    ok;
+know_atoms(_Name, []) ->
+    ok.
 
 %% A request of the own node.
 -spec check(module() | {module(), term()}, atom(), [term()]) -> passed().

@@ -137,30 +137,55 @@ is_loaded(Name) ->
         error:badarg -> false
     end.
 
+%% What comes from elsewhere is looked at in the worker of the request.
 load(Name, MD5, Code) when is_binary(Name), is_binary(MD5), is_binary(Code) ->
-    try
-        gen_server:call(?MODULE, {load, Name, MD5, Code}, infinity)
-    catch
-        exit:_ -> {error, restarting}
-    end;
+    Result = case may_load(Name) of
+                 true -> load_if_same(Name, MD5, Code);
+                 false -> {error, refused}
+             end,
+    What = case Result of
+               ok -> "code loaded";
+               {error, _} -> "code refused"
+           end,
+    ok = gen_rpc_log:message(#{what => What, module => Name, reason => Result}),
+    Result;
 load(_Name, _MD5, _Code) ->
     {error, invalid}.
+
+%% The code must be that of the version that was offered.
+load_if_same(Name, MD5, Code) ->
+    Module = binary_to_atom(Name),
+    try {code:module_md5(Code), lists:keyfind(module, 1, beam_lib:info(Code))} of
+        {MD5, {module, Module}} -> prepare(Module, Name, Code);
+        _ -> {error, other_code}
+    catch
+        _:_ -> {error, no_code}
+    end.
+
+prepare(Module, Name, Code) ->
+    case code:prepare_loading([{Module, ?ORIGIN, Code}]) of
+        {ok, Prepared} -> finish(Module, Name, Prepared);
+        {error, [{Module, What}]} -> {error, What}
+    end.
+
+finish(Module, Name, Prepared) ->
+    try
+        gen_server:call(?MODULE, {finish, Module, Name, Prepared}, infinity)
+    catch
+        exit:_ -> {error, restarting}
+    end.
 
 -spec init([]) -> {ok, none}.
 init([]) ->
     {ok, none}.
 
 -spec handle_call(term(), gen_server:from(), none) -> {reply, term(), none}.
-handle_call({load, Name, MD5, Code}, _From, State) ->
+handle_call({finish, Module, Name, Prepared}, _From, State) ->
+    %% Once more: there may be such a module by now.
     Result = case may_load(Name) of
-                 true -> load_if_same(Name, MD5, Code);
+                 true -> finish_loading(Module, Prepared);
                  false -> {error, refused}
              end,
-    gen_rpc_log:message(#{what => case Result of
-                                      ok -> "code loaded";
-                                      {error, _} -> "code refused"
-                                  end,
-                          module => Name, reason => Result}),
     {reply, Result, State};
 handle_call(_Request, _From, State) ->
     gen_rpc_log:stray(call),
@@ -176,21 +201,9 @@ handle_info(_Message, State) ->
     gen_rpc_log:stray(message),
     {noreply, State}.
 
-%% The code must be that of the version that was offered, and may do nothing by being loaded: one
-%% with an on_load function is refused by finish_loading.
-load_if_same(Name, MD5, Code) ->
-    case code:module_md5(Code) of
-        MD5 -> prepare(binary_to_atom(Name), Code);
-        _ -> {error, other_code}
-    end.
-
-prepare(Module, Code) ->
-    case code:prepare_loading([{Module, ?ORIGIN, Code}]) of
-        {ok, Prepared} ->
-            case code:finish_loading(Prepared) of
-                ok -> ok;
-                {error, [{Module, What}]} -> {error, What}
-            end;
-        {error, [{Module, What}]} ->
-            {error, What}
+%% Loading runs nothing: a module with an on_load function is refused here.
+finish_loading(Module, Prepared) ->
+    case code:finish_loading(Prepared) of
+        ok -> ok;
+        {error, [{Module, What}]} -> {error, What}
     end.

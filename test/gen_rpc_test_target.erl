@@ -9,6 +9,7 @@
 -export([end_self/1, link_to_one_that_ends/1, outlive_a_link/0, start_linked/0,
          trap/0]).
 -export([wait_at_gate/1, wait_at_gate/2, open_gate/1, at_gate/1]).
+-export([call_inside/1]).
 -export([start_counter/0, count_one/0, count/1, counted/0]).
 -export([group_leaders/0, print/1]).
 
@@ -194,6 +195,14 @@ open_gate(Gate) ->
 -spec at_gate(atom()) -> boolean().
 at_gate(Gate) ->
     whereis(Gate) =/= undefined.
+
+%%% Functions inside of arguments
+
+%% Calls the function, without arguments, that is somewhere inside.
+-spec call_inside(term()) -> term().
+call_inside(Term) ->
+    [Fun] = gen_rpc_terms:fold_funs(fun(Fun, Acc) -> [Fun | Acc] end, [], Term),
+    Fun().
 
 %%% Counter: remembers what was counted, in order
 

@@ -224,8 +224,10 @@ nb_yield(Key, Timeout) ->
 
 %% @doc {@link multicall/5} on this node and on those of {@link nodes/0}, without a time limit.
 -spec multicall(versioned(), atom(), [term()]) -> {Results :: [term()], Bad :: [dest()]}.
+multicall(Module, Function, Args) when ?IS_CALL(Module, Function, Args) ->
+    multicall([node() | ?MODULE:nodes()], Module, Function, Args, infinity);
 multicall(Module, Function, Args) ->
-    multicall([node() | ?MODULE:nodes()], Module, Function, Args, infinity).
+    ?BADARG([{module, Module}, {function, Function}, {args, Args}]).
 
 %% @doc With a list of nodes first: {@link multicall/5} without a time limit. Else {@link
 %% multicall/5} on this node and on those of {@link nodes/0}.
@@ -233,8 +235,11 @@ multicall(Module, Function, Args) ->
                (versioned(), atom(), [term()], timeout()) -> {Results :: [term()], Bad :: [dest()]}.
 multicall(Dests, Module, Function, Args) when is_list(Dests) ->
     multicall(Dests, Module, Function, Args, infinity);
+multicall(Module, Function, Args, Timeout)
+  when ?IS_CALL(Module, Function, Args), ?IS_TIMEOUT(Timeout) ->
+    multicall([node() | ?MODULE:nodes()], Module, Function, Args, Timeout);
 multicall(Module, Function, Args, Timeout) ->
-    multicall([node() | ?MODULE:nodes()], Module, Function, Args, Timeout).
+    ?BADARG([{module, Module}, {function, Function}, {args, Args}, {timeout, Timeout}]).
 
 %% @doc Calls a function on many nodes at once, and waits for all of them, within one time limit.
 %% Results are in the order of the nodes, each as {@link call/6} would return it. Bad are the nodes,
@@ -264,8 +269,10 @@ sort(_Dest, Outcome) -> {result, gen_rpc_result:to_rpc(Outcome)}.
                      (versioned(), atom(), [term()]) -> abcast.
 eval_everywhere(Dests, Module, Function) when is_list(Dests) ->
     eval_everywhere(Dests, Module, Function, []);
+eval_everywhere(Module, Function, Args) when ?IS_CALL(Module, Function, Args) ->
+    eval_everywhere([node() | ?MODULE:nodes()], Module, Function, Args);
 eval_everywhere(Module, Function, Args) ->
-    eval_everywhere([node() | ?MODULE:nodes()], Module, Function, Args).
+    ?BADARG([{module, Module}, {function, Function}, {args, Args}]).
 
 %% @equiv eval_everywhere(Dests, Module, Function, Args, undefined)
 -spec eval_everywhere([dest()], versioned(), atom(), [term()]) -> abcast.

@@ -5,7 +5,7 @@
 -export([call/2, yield/1, nb_yield/2]).
 -export([submitter/4]).
 
--opaque key() :: {Holder :: pid(), reference()}.
+-type key() :: {Holder :: pid(), reference()}.
 -export_type([key/0]).
 
 %% Waits for nothing but room on a connection that is overloaded.

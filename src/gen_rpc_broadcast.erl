@@ -1,8 +1,8 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Messages to a registered process on many nodes, and casts to many nodes. The caller serves those nodes itself that don't
-%% make it wait. For each other one a helper waits, so that no node waits for another one; and the
-%% caller waits for the helpers, so what it sends next comes later on every node. Helpers keep the
-%% time limit themselves, and leave no message but their end.
+%% Messages to a registered process on many nodes, and casts to many nodes. The caller serves those
+%% nodes itself that don't make it wait. For each other one a helper waits, so that no node waits for
+%% another one; and the caller waits for the helpers, so what it sends next comes later on every
+%% node. Helpers keep the time limit themselves, and leave no message but their end.
 -module(gen_rpc_broadcast).
 
 -export([abcast/4, cast/3, sbcast/4, deliver/2]).

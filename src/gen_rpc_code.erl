@@ -123,7 +123,8 @@ may_load(Name) ->
 is_name(Name) when is_binary(Name) ->
     case unicode:characters_to_list(Name) of
         [_ | _] = Text ->
-            length(Text) =< ?NAME_MAX andalso lists:all(fun(C) -> C > $\s andalso C =/= $/ end, Text);
+            length(Text) =< ?NAME_MAX
+                andalso lists:all(fun(C) -> C > $\s andalso C =/= $/ end, Text);
         _ ->
             false
     end;

@@ -61,7 +61,7 @@ call(Dest, Fun) ->
 
 %% @doc Calls a function object without arguments; see {@link gen_rpc:call/3} for what it takes.
 -spec call(gen_rpc:dest(), fun(() -> term()), timeout_time()) -> term().
-call(Dest, Fun, Timeout) when is_function(Fun, 0) ->
+call(Dest, Fun, Timeout) when is_function(Fun, 0), ?IS_TIMEOUT(Timeout) ->
     call(Dest, erlang, apply, [Fun, []], Timeout);
 call(Dest, Fun, Timeout) ->
     ?BADARG([{dest, Dest}, {'fun', Fun}, {erpc_timeout, Timeout}]).
@@ -88,7 +88,7 @@ multicall(Dests, Fun) ->
 %% @doc As `erpc:multicall/3'.
 -spec multicall([gen_rpc:dest()], fun(() -> term()), timeout_time()) ->
           [{ok, term()} | caught_call_exception()].
-multicall(Dests, Fun, Timeout) when is_function(Fun, 0) ->
+multicall(Dests, Fun, Timeout) when is_function(Fun, 0), ?IS_TIMEOUT(Timeout) ->
     multicall(Dests, erlang, apply, [Fun, []], Timeout);
 multicall(Dests, Fun, Timeout) ->
     ?BADARG([{dests, Dests}, {'fun', Fun}, {erpc_timeout, Timeout}]).
@@ -173,7 +173,7 @@ send_request(Dest, Fun) ->
           request_id_collection().
 send_request(Dest, Module, Function, Args) when ?IS_DEST(Dest), ?IS_MFA(Module, Function, Args) ->
     start(Dest, {Module, Function, Args});
-send_request(Dest, Fun, Label, Collection) when is_function(Fun, 0) ->
+send_request(Dest, Fun, Label, Collection) when is_function(Fun, 0), is_map(Collection) ->
     send_request(Dest, erlang, apply, [Fun, []], Label, Collection);
 send_request(Dest, Fun, Label, Collection) when is_function(Fun) ->
     ?BADARG([{dest, Dest}, {'fun', Fun}, {any, Label}, {collection, Collection}]);

@@ -195,10 +195,10 @@ handle_cast({take, Ref, Taker, Tag}, #state{held = Held} = State) ->
             Waiting = stop_timer(H#held{takers = Takers ++ [{Taker, Tag}]}),
             {noreply, put_held(Ref, Waiting, State)};
         #{Ref := #held{outcome = Outcome}} ->
-            give({Taker, Tag}, Outcome),
+            ok = give({Taker, Tag}, Outcome),
             {noreply, forget(Ref, State)};
         #{} ->
-            give({Taker, Tag}, too_late()),
+            ok = give({Taker, Tag}, too_late()),
             {noreply, State}
     end;
 handle_cast(_Request, State) ->
@@ -258,7 +258,7 @@ ended(Ref, Outcome, #state{held = Held} = State) ->
         #{Ref := #held{outcome = none, takers = Takers} = H} ->
             case lists:dropwhile(fun({Taker, _}) -> not is_process_alive(Taker) end, Takers) of
                 [First | Others] ->
-                    give(First, Outcome),
+                    ok = give(First, Outcome),
                     lists:foreach(fun(Taker) -> give(Taker, too_late()) end, Others),
                     forget(Ref, State);
                 [] ->
@@ -270,7 +270,8 @@ ended(Ref, Outcome, #state{held = Held} = State) ->
     end.
 
 give({Taker, Tag}, Outcome) ->
-    Taker ! {Tag, {outcome, Outcome}}.
+    Taker ! {Tag, {outcome, Outcome}},
+    ok.
 
 too_late() ->
     {failed, badrpc, timeout}.

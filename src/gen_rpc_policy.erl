@@ -6,7 +6,7 @@
 
 -export([new/2, is_allowed/2, may_deliver/2, may_load/2, decode_options/1, are_funs_allowed/2]).
 
--opaque t() :: disabled | {whitelist | blacklist, #{binary() => []}}.
+-type t() :: disabled | {whitelist | blacklist, #{binary() => []}}.
 -export_type([t/0]).
 
 %% Who may call erlang may send to anybody.

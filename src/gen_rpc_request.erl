@@ -60,7 +60,7 @@ call_on(none, Kind, Dest, Request, Until0, SendUntil, Attempts) ->
     Until = fixed(Until0),
     call_on(connect(Dest, Until, Attempts), Kind, Dest, Request, Until, fixed(SendUntil),
             Attempts - 1);
-call_on({failed, _Class, _Reason} = Failed, _Kind, _Dest, _Request, _Until, _SendUntil, _Attempts) ->
+call_on({failed, _, _} = Failed, _Kind, _Dest, _Request, _Until, _SendUntil, _Attempts) ->
     Failed.
 
 %% What an answer of the driver says, or what became of waiting for one.

@@ -11,7 +11,8 @@
          end_per_testcase/2]).
 -export([off_unless_both_allow_it/1, by_every_function/1, wherever_it_is/1,
          offered_once_for_each_connection/1, each_version_anew/1, many_at_once/1]).
--export([other_version_stays/1, file_on_the_path_wins/1, first_of_two_stays/1, whitelist_is_complete/1,
+-export([other_version_stays/1, file_on_the_path_wins/1, first_of_two_stays/1,
+         whitelist_is_complete/1,
          blacklisted_is_not_loaded/1, on_load_is_refused/1, changed_file_is_not_sent/1,
          nothing_but_what_was_offered/1, offers_make_no_atoms/1, nonsense_is_refused/1,
          casts_bring_no_code/1]).
@@ -129,7 +130,9 @@ offered_once_for_each_connection(Config) ->
     Module = make_module(Config, 1),
     {Client, #{node := Node}} = restart(Config, ?ON, ?ON),
     Frames = fun(Dest) ->
-                     Out = fun() -> maps:get(frames_out, gen_rpc_test_node:connection(Client, Dest)) end,
+                     Out = fun() ->
+                                   maps:get(frames_out, gen_rpc_test_node:connection(Client, Dest))
+                           end,
                      Before = Out(),
                      {1, a} = run(Client, fun() -> gen_rpc:call(Dest, Module:function(a)) end),
                      Out() - Before
@@ -294,7 +297,8 @@ nonsense_is_refused(Config) ->
 casts_bring_no_code(Config) ->
     Module = module(Config),
     Code = compile(Module, 1),
-    Body = gen_rpc_codec:encode_code({load, [{atom_to_binary(Module), code:module_md5(Code), Code}]}),
+    Ware = {atom_to_binary(Module), code:module_md5(Code), Code},
+    Body = gen_rpc_codec:encode_code({load, [Ware]}),
     {Client, #{node := Node} = Server} = restart(Config, ?ON, ?ON),
     run(Client,
         fun() ->

@@ -34,8 +34,8 @@ all() ->
     [whitelist_for_every_request, blacklist_for_every_request, disabled_lets_all_pass,
      own_node_obeys_too, broadcasts_need_a_name, functions_are_calls_of_their_module,
      whitelist_makes_no_atoms, allowed_module_is_loaded, name_of_the_caller_is_known,
-     new_atoms_among_arguments, refused_before_decoding, names_in_every_encoding, name_is_that_of_the_request, any_bytes_have_a_name_or_none,
-     refusals_are_logged, versions,
+     new_atoms_among_arguments, refused_before_decoding, names_in_every_encoding,
+     name_is_that_of_the_request, any_bytes_have_a_name_or_none, refusals_are_logged, versions,
      reconfigured_for_the_next_request, reconfigured_from_any_state,
      wrong_settings_change_nothing, fixed_settings_need_a_restart,
      reconfigured_for_new_connections, reconfigured_during_a_handshake,
@@ -104,7 +104,8 @@ results(Node, Module) ->
      erpc(fun() -> gen_rpc_erpc:call(Node, Module, reverse, Args) end),
      gen_rpc_erpc:multicall([Node], Module, reverse, Args),
      erpc(fun() ->
-                  gen_rpc_erpc:receive_response(gen_rpc_erpc:send_request(Node, Module, reverse, Args))
+                  Request = gen_rpc_erpc:send_request(Node, Module, reverse, Args),
+                  gen_rpc_erpc:receive_response(Request)
           end)].
 
 erpc(Fun) ->
@@ -266,8 +267,9 @@ refused_before_decoding(Config) ->
     {_, Server} = restart(Config, control(whitelist, [lists])),
     run(Server,
         fun() ->
-                Refused = iolist_to_binary(gen_rpc_codec:encode(string, length, [lists:seq(1, 100)])),
-                Allowed = iolist_to_binary(gen_rpc_codec:encode(lists, reverse, [lists:seq(1, 100)])),
+                Args = [lists:seq(1, 100)],
+                Refused = iolist_to_binary(gen_rpc_codec:encode(string, length, Args)),
+                Allowed = iolist_to_binary(gen_rpc_codec:encode(lists, reverse, Args)),
                 [begin
                      Cut = fun(Bytes) -> binary:part(Bytes, 0, byte_size(Bytes) - Less) end,
                      ?assertEqual({refused, unauthorized}, gen_rpc_gate:open(Cut(Refused))),
@@ -368,7 +370,8 @@ versions(Config) ->
 
 load_with_version(Module, Version) ->
     Forms = [{attribute, 1, module, Module}, {attribute, 1, vsn, Version},
-             {attribute, 1, export, [{f, 0}]}, {function, 1, f, 0, [{clause, 1, [], [], [{atom, 1, ran}]}]}],
+             {attribute, 1, export, [{f, 0}]},
+             {function, 1, f, 0, [{clause, 1, [], [], [{atom, 1, ran}]}]}],
     {ok, Module, Code} = compile:forms(Forms),
     {module, Module} = code:load_binary(Module, "", Code),
     ok.

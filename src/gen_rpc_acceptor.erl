@@ -6,7 +6,7 @@
 
 -behaviour(gen_server).
 
--export([start_link/2, activate/1]).
+-export([start_link/2, activate/1, admit/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 %% Half of what one message of the driver brings at most.
@@ -40,6 +40,11 @@ start_link(Port, Peer) ->
 activate(Acceptor) ->
     gen_server:cast(Acceptor, activate).
 
+%% Module control has changed.
+-spec admit(pid()) -> ok.
+admit(Acceptor) ->
+    gen_server:cast(Acceptor, admit).
+
 -spec init({port(), peer()}) -> {ok, state()}.
 init({Port, #{node := Node, limited := Limited, killing := Killing} = Peer}) ->
     _ = process_flag(trap_exit, true),
@@ -64,6 +69,9 @@ handle_cast(activate, #state{port = Port} = State) ->
             receive {Port, down, Reason} -> lost(State, Reason) after 0 -> ok end,
             {stop, normal, State}
     end;
+handle_cast(admit, #state{peer = #{node := Node}} = State) ->
+    ok = gen_rpc_gate:admit(Node),
+    {noreply, State};
 handle_cast(_Request, State) ->
     gen_rpc_log:stray(cast),
     {noreply, State}.

@@ -4,7 +4,7 @@
 
 -behaviour(supervisor).
 
--export([start_link/0, start_acceptor/2, init/1]).
+-export([start_link/0, start_acceptor/2, acceptors/0, init/1]).
 
 -spec start_link() -> supervisor:startlink_ret().
 start_link() ->
@@ -14,6 +14,10 @@ start_link() ->
 -spec start_acceptor(port(), gen_rpc_acceptor:peer()) -> supervisor:startchild_ret().
 start_acceptor(Port, Peer) ->
     supervisor:start_child(?MODULE, [Port, Peer]).
+
+-spec acceptors() -> [pid()].
+acceptors() ->
+    [Acceptor || {_, Acceptor, _, _} <- supervisor:which_children(?MODULE), is_pid(Acceptor)].
 
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->

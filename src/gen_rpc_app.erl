@@ -39,7 +39,7 @@ reconfigure() ->
             {error, {not_started, gen_rpc}};
         _ ->
             case gen_rpc_config:reload(application:get_all_env(gen_rpc)) of
-                ok -> ok;
+                ok -> lists:foreach(fun gen_rpc_acceptor:admit/1, gen_rpc_acceptor_sup:acceptors());
                 {error, Reason} = Error -> ok = log_invalid(Reason), Error
             end
     end.

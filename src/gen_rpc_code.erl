@@ -10,7 +10,7 @@
 -behaviour(gen_server).
 
 -export([new/0, start_link/0]).
--export([of_call/1, is_known/2, known/2, forget/1, offer/1, read/2, loading/1]).
+-export([of_call/1, is_known/2, known/2, forget/1, offer/1, read/2]).
 -export([serve/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
@@ -79,27 +79,20 @@ forget(Port) ->
 offer(Versions) ->
     {offer, [{atom_to_binary(Module), MD5} || {Module, MD5} <- Versions]}.
 
-%% The code of those that are wanted. What is loaded here may not be what is on the disk any more:
+%% What brings the code of those that are wanted. What is loaded here may not be what is on the disk any more:
 %% then there is none.
--spec read([version()], Wanted :: term()) -> [{Name :: binary(), MD5 :: binary(), binary()}].
-read(Versions, Wanted) when is_list(Wanted) ->
+-spec read([version()], Wanted :: [term()]) -> [{Name :: binary(), MD5 :: binary(), binary()}].
+read(Versions, Wanted) ->
     [{Name, MD5, Code} || {Module, MD5} <- Versions,
                           Name <- [atom_to_binary(Module)],
                           lists:member(Name, Wanted),
-                          Code <- object_code(Module, MD5)];
-read(_Versions, _Wanted) ->
-    [].
+                          Code <- object_code(Module, MD5)].
 
 object_code(Module, MD5) ->
     case code:get_object_code(Module) of
         {Module, Code, _File} -> [Code || code:module_md5(Code) =:= MD5];
         error -> []
     end.
-
-%% The request that brings it; the answer is of no interest.
--spec loading([{binary(), binary(), binary()}]) -> request().
-loading(Code) ->
-    {load, Code}.
 
 %%% The side that is called
 

@@ -9,9 +9,10 @@
 -type refused() :: {refused, unauthorized | incompatible | invalid_request}.
 -type passed() :: {run, module(), atom(), maybe_improper_list()} | refused().
 
-%% Names of nodes that become atoms because such a node has connected, while the application runs. A
-%% node with the cookie could use a new one for each connection.
--define(PEERS_MAX, 10000).
+%% Names of other nodes that become atoms here, while the application runs: more than a cluster has
+%% nodes, and few beside the atoms of a VM. A node with the cookie could use a new name for each
+%% connection.
+-define(PEERS_MAX, 1000).
 
 -spec start() -> ok.
 start() ->
@@ -22,10 +23,16 @@ stop() ->
     _ = persistent_term:erase(?MODULE),
     ok.
 
-%% An authenticated node of this name may send requests. In whitelist mode they can have no new atom
-%% in them, but its name is in its pids, references and functions.
+%% An authenticated node of this name sends requests. In whitelist mode they can have no new atom in
+%% them, but its name is in its pids, references and functions; else it needs not be one.
 -spec admit(binary()) -> ok.
 admit(Node) ->
+    case gen_rpc_policy:decode_options(gen_rpc_config:policy()) of
+        [safe] -> know_node(Node);
+        [] -> ok
+    end.
+
+know_node(Node) ->
     try binary_to_existing_atom(Node) of
         _ -> ok
     catch

@@ -198,23 +198,26 @@ ship(Port, Code, Until0) ->
             Until0;
         false ->
             Until = fixed(Until0),
-            Wanted = ask_of_code(Port, gen_rpc_code:offer(Code), Until),
-            ok = case gen_rpc_code:read(Code, Wanted) of
-                     [] -> ok;
-                     Wares -> _ = ask_of_code(Port, gen_rpc_code:loading(Wares), Until), ok
-                 end,
-            ok = gen_rpc_code:known(Port, Code),
+            case ask_of_code(Port, gen_rpc_code:offer(Code), Until) of
+                {return, Wanted} when is_list(Wanted) ->
+                    ok = bring(Port, gen_rpc_code:read(Code, Wanted), Until),
+                    ok = gen_rpc_code:known(Port, Code);
+                _ ->
+                    ok
+            end,
             Until
     end.
 
+bring(_Port, [], _Until) ->
+    ok;
+bring(Port, Wares, Until) ->
+    _ = ask_of_code(Port, {load, Wares}, Until),
+    ok.
+
 ask_of_code(Port, Request, Until) ->
-    Body = gen_rpc_codec:encode_code(Request),
-    case submit_call(call, Port, Body, Until, Until, first) of
-        again -> none;
-        Answer -> case outcome(Answer) of
-                      {return, Value} -> Value;
-                      _ -> none
-                  end
+    case submit_call(call, Port, gen_rpc_codec:encode_code(Request), Until, Until, first) of
+        again -> again;
+        Answer -> outcome(Answer)
     end.
 
 %%% Connection
@@ -275,7 +278,7 @@ submit_for(Dest, For, Request, SendTimeout, Tell) ->
 
 submit_for({ok, Port}, Dest, {Receiver, Ref, Id} = For, {Code, Body} = Request, SendUntil0, Tell,
            Attempts) ->
-    _ = ship(Port, Code, infinity),
+    SendUntil1 = ship(Port, Code, SendUntil0),
     _ = Tell(Port),
     Tag = term_to_binary(Ref),
     case gen_rpc_port:call_for(Port, Receiver, Id, infinity, Tag, Body) of
@@ -283,7 +286,7 @@ submit_for({ok, Port}, Dest, {Receiver, Ref, Id} = For, {Code, Body} = Request, 
             ok;
         busy ->
             Since = now_ms(),
-            SendUntil = fixed(SendUntil0),
+            SendUntil = fixed(SendUntil1),
             Room = receive
                        {Ref, ready} -> ready;
                        {Ref, {unsent, _}} -> again

@@ -17,14 +17,14 @@ init([]) ->
     ok = gen_rpc_holder:new(),
     ok = gen_rpc_code:new(),
     {ok, {#{strategy => rest_for_one, intensity => 5, period => 10},
-          [worker(gen_rpc_driver), worker(gen_rpc_code)] ++
+          [worker(gen_rpc_driver)] ++
               [worker(gen_rpc_tls) || gen_rpc_tls:needed() =/= []] ++
               [supervisor(gen_rpc_client_sup),
-               supervisor(gen_rpc_acceptor_sup),
-               supervisor(gen_rpc_holder_sup)] ++
+               supervisor(gen_rpc_acceptor_sup)] ++
               [listener(tcp) || gen_rpc_config:get(tcp_server_port) =/= false] ++
               [listener(ssl) || gen_rpc_config:get(ssl_server_port) =/= false] ++
-              [worker(gen_rpc_local), worker(gen_rpc_dispatcher)]}}.
+              [supervisor(gen_rpc_holder_sup), worker(gen_rpc_local), worker(gen_rpc_code),
+               worker(gen_rpc_dispatcher)]}}.
 
 listener(Driver) ->
     #{id => {gen_rpc_listener, Driver}, start => {gen_rpc_listener, start_link, [Driver]},

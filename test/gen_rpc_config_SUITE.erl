@@ -20,7 +20,8 @@
 -import(gen_rpc_test_node, [call/4, run/2, rpc/4]).
 
 -define(TIMEOUTS, [connect_timeout, authentication_timeout, send_timeout, call_receive_timeout,
-                   sbcast_receive_timeout, client_inactivity_timeout, server_inactivity_timeout]).
+                   sbcast_receive_timeout, client_inactivity_timeout, server_inactivity_timeout,
+                   async_call_inactivity_timeout]).
 -define(LONGEST, 16#FFFFFFFE).
 -define(TLS, [ssl_server_options, ssl_client_options]).
 -define(HIDDEN, [secret_cookie | ?TLS]).
@@ -78,6 +79,10 @@ defaults(_Config) ->
                  max_concurrent_calls => infinity,
                  cast_overload_policy => block,
                  kill_on_cancel => false,
+                 async_call_inactivity_timeout => infinity,
+                 rpc_module_control => disabled,
+                 rpc_module_list => [],
+                 fun_code_shipping => false,
                  compress => 0,
                  compression_threshold => 1024,
                  compress_context => false},
@@ -115,6 +120,10 @@ wrong_values() ->
      {cast_overload_policy, [wait, "drop", <<"drop">>, {drop, 1}, true, undefined, infinity, [],
                              0]},
      {kill_on_cancel, NoBooleans},
+     {fun_code_shipping, NoBooleans},
+     {rpc_module_control, [true, false, white, "whitelist", {whitelist, []}, undefined, 0]},
+     {rpc_module_list, [lists, "lists", ["lists"], [<<"lists">>], [lists, 1], [lists | string], {},
+                        #{}, undefined]},
      {compress_context, NoBooleans},
      {max_concurrent_calls, [-1, 0, 1 bsl 32, 1 bsl 64, unlimited, false, 'Infinity' | NoNumbers]},
      {client_config_per_node, [#{}, internal, {internal}, {internal, []}, {internal, [{a, 1}]},
@@ -169,6 +178,9 @@ right_values() ->
      {default_client_driver, [tcp]},
      {cast_overload_policy, [block, drop, error]},
      {kill_on_cancel, [true, false]},
+     {fun_code_shipping, [true, false]},
+     {rpc_module_control, [disabled, whitelist, blacklist]},
+     {rpc_module_list, [[], [lists], [lists, lists, 'Größe', no_such_module]]},
      {compress_context, [true, false]},
      {max_concurrent_calls, [1, 16#FFFFFFFF, infinity]},
      {client_config_per_node, [{internal, #{}},

@@ -14,7 +14,8 @@
 -export([whitelist_for_every_request/1, blacklist_for_every_request/1, disabled_lets_all_pass/1,
          own_node_obeys_too/1, broadcasts_need_a_name/1, functions_are_calls_of_their_module/1,
          whitelist_makes_no_atoms/1, allowed_module_is_loaded/1,
-         name_of_the_caller_is_known/1, new_atoms_among_arguments/1, refused_before_decoding/1,
+         name_of_the_caller_is_known/1, name_is_known_after_reconfigure/1,
+         names_of_nodes_are_limited/1, new_atoms_among_arguments/1, refused_before_decoding/1,
          names_in_every_encoding/1, name_is_that_of_the_request/1, any_bytes_have_a_name_or_none/1,
          refusals_are_logged/1, versions/1]).
 -export([reconfigured_for_the_next_request/1, reconfigured_from_any_state/1,
@@ -34,7 +35,7 @@ all() ->
     [whitelist_for_every_request, blacklist_for_every_request, disabled_lets_all_pass,
      own_node_obeys_too, broadcasts_need_a_name, functions_are_calls_of_their_module,
      whitelist_makes_no_atoms, allowed_module_is_loaded, name_of_the_caller_is_known,
-     new_atoms_among_arguments, refused_before_decoding, names_in_every_encoding,
+     name_is_known_after_reconfigure, names_of_nodes_are_limited, new_atoms_among_arguments, refused_before_decoding, names_in_every_encoding,
      name_is_that_of_the_request, any_bytes_have_a_name_or_none, refusals_are_logged, versions,
      reconfigured_for_the_next_request, reconfigured_from_any_state,
      wrong_settings_change_nothing, fixed_settings_need_a_restart,
@@ -237,6 +238,27 @@ name_of_the_caller_is_known(Config) ->
                 [?assertEqual(Term, gen_rpc:call(Node, ?TARGET, echo, [Term]))
                  || Term <- [self(), make_ref(), hd(erlang:ports()), node()]]
         end).
+
+%% Also when the whitelist came after the connection. (A new node, whose name nobody knows yet.)
+name_is_known_after_reconfigure(Config) ->
+    {_, #{node := Node} = Server} = restart(Config, []),
+    Client = gen_rpc_test_node:start([gen_rpc_test_node:env([Server])]),
+    Node = run(Client, fun() -> gen_rpc:call(Node, erlang, node, []) end),
+    ok = reconfigure(Server, control(whitelist, [?TARGET])),
+    wait(fun() ->
+                 run(Client, fun() -> gen_rpc:call(Node, ?TARGET, echo, [self()]) =:= self() end)
+         end),
+    ok = gen_rpc_test_node:stop(Client).
+
+%% The names of nodes are not without a limit.
+names_of_nodes_are_limited(Config) ->
+    {_, Server} = restart(Config, control(whitelist, [lists])),
+    Admit = fun(I) -> gen_rpc_gate:admit(<<"name-", (integer_to_binary(I))/binary, "@host">>) end,
+    Before = atoms(Server),
+    ok = run(Server, fun() -> lists:foreach(Admit, lists:seq(1, 3000)) end),
+    ?assertEqual(1000, atoms(Server) - Before),
+    [?assertEqual(ok, run(Server, fun() -> gen_rpc_gate:admit(Name) end))
+     || Name <- [<<>>, <<255>>, binary:copy(<<"x">>, 1000)]].
 
 %% Nor do those among the arguments of a function that is allowed: such a request is refused as it
 %% is, and the next one is not affected.

@@ -18,6 +18,7 @@
 -type call_error() :: {badrpc, nodedown}          % not reachable: nothing was sent
                     | {badrpc, timeout}           % no result within the time limit
                     | {badrpc, invalid_cookie}
+                    | {badrpc, {external_source_error, term()}} % nobody said where the node is
                     | {badrpc, system_limit}      % the other node has no process for it
                     | {badrpc, {'EXIT', term()}}  % how the function failed
                     | {badrpc, {message_too_big, Size :: pos_integer(), Limit :: pos_integer()}}

@@ -162,7 +162,7 @@ not_cast(Kind, Dest, Reason) ->
 dropped(Kind, Dest, Reason, Counter) ->
     ok = gen_rpc_counters:add(Counter, 1),
     gen_rpc_log:message(#{what => name(Kind) ++ " dropped", node => gen_rpc_dest:node(Dest),
-                          reason => Reason}).
+                          reason => gen_rpc_log:shown(Reason)}).
 
 name(cast) -> "cast";
 name(ordered) -> "ordered cast";
@@ -195,6 +195,7 @@ connect(Dest, Until, Attempts) ->
                 gone -> connect(Dest, Until, Attempts - 1);
                 timeout -> {badrpc, timeout};
                 {error, invalid_cookie} -> {badrpc, invalid_cookie};
+                {error, {external_source_error, _} = Reason} -> {badrpc, Reason};
                 {error, {tls, _} = Reason} -> {badtcp, Reason};
                 {error, _Reason} -> {badrpc, nodedown}
             end;

@@ -120,7 +120,10 @@ wrong_values() ->
      {client_config_per_node, [#{}, internal, {internal}, {internal, []}, {internal, [{a, 1}]},
                                {internal, #{}, more}, {external, #{}}, undefined, [],
                                {internal, #{"node" => 1}}, {internal, #{<<"node">> => tcp}},
-                               {internal, #{a => tcp, b => nothing}}] ++
+                               {internal, #{a => tcp, b => nothing}}, {internal, f},
+                               {internal, undefined}, {external, "module"}, {external, m, f},
+                               {external, {m, f}}, {<<"m">>, f}, {m, "f"}, {m, f, 1},
+                               {m, fun erlang:node/1}, fun erlang:node/1] ++
           [{internal, #{'a@127.0.0.1' => Way}} || Way <- NoWays]}]
         ++ [{Key, NoTimeouts} || Key <- ?TIMEOUTS]
         ++ [{Key, [Min - 1, Max + 1, -Max, infinity, false | NoNumbers]}
@@ -174,7 +177,9 @@ right_values() ->
      {client_config_per_node, [{internal, #{}},
                                {internal, #{'a@127.0.0.1' => tcp, 'b@127.0.0.1' => 1,
                                             'c@127.0.0.1' => 65535,
-                                            'd@127.0.0.1' => {tcp, 65535}}}]},
+                                            'd@127.0.0.1' => {tcp, 65535}}},
+                               {external, gen_rpc_dns_source}, {external, no_such_module},
+                               {external, external}, {no_such_module, f}, {m, internal}]},
      {secret_cookie, cookies()}]
         ++ [{Key, [1, ?LONGEST, infinity]} || Key <- ?TIMEOUTS]
         ++ [{Key, [Min, Max]} || {Key, Min, Max} <- integers()].
@@ -220,6 +225,7 @@ value() ->
                {1, oneof([infinity, false, undefined, tcp])},
                {1, string()},
                {1, binary()},
+               {1, {oneof([internal, external, atom()]), atom()}},
                {2, {internal, ?LET(Ways, list(Way), maps:from_list(Ways))}}]).
 
 is_one_line(Text) ->

@@ -185,6 +185,7 @@ give_up(#state{dest = Dest, address = Address} = State, Reason) ->
     Node = gen_rpc_dest:node(Dest),
     Report = gen_rpc_log:reason(Reason, #{what => "cannot connect", node => Node}),
     gen_rpc_log:warning(maps:merge(Report, where(Address))),
+    ok = gen_rpc_source_cache:forget(Node),
     %% Out of the registry first: who hears of the failure and calls again gets a new attempt.
     ok = gen_rpc_registry:remove(Dest, self()),
     tell(State, {error, Reason}),

@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Code of somebody else's, run in a process of its own: whatever it does, and however long it takes,
-%% its owner goes on. The owner must trap exits, and show its messages to result/2.
+%% Code of somebody else's, run in a process of its own: whatever it does, and however long it
+%% takes, its owner goes on. The owner must trap exits, and show its messages to result/2.
 -module(gen_rpc_foreign).
 
 -export([start/2, result/2, stop/1]).

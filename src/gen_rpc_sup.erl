@@ -14,6 +14,7 @@ start_link() ->
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
     ok = gen_rpc_registry:new(),
+    ok = gen_rpc_source_cache:new(),
     {ok, {#{strategy => rest_for_one, intensity => 5, period => 10},
           [worker(gen_rpc_driver)] ++
               [worker(gen_rpc_tls) || gen_rpc_tls:needed() =/= []] ++

@@ -256,8 +256,8 @@ two_errors_then_recovery(Config) ->
     ?assertEqual(Node, echo(Client, Node)),
     ?assertEqual(2, length(lines(Client, "cannot connect"))).
 
-%% What a source did not mean to say is not logged: neither the values in a crash, nor its stack, nor
-%% an answer of no known shape. Keys never are.
+%% What a source did not mean to say is not logged: neither the values in a crash, nor its stack,
+%% nor an answer of no known shape. Keys never are.
 secrets_stay_out_of_the_log(Config) ->
     {Client, _} = restart(Config),
     Say = fun(Fun) ->

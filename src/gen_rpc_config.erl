@@ -39,6 +39,8 @@ settings() ->
      {client_config_per_node, {internal, #{}}, fun is_client_config/1,
       "{internal, #{Node => Driver | Port | {Driver, Port}}}, Driver tcp or ssl, Port in 1..65535, "
       "or {external, Module}, or {Module, Function}"},
+     integer(source_cache_ttl, 5000, 0, ?MAX_TIMEOUT, "milliseconds"),
+     {register_with_epmd, false, fun is_boolean/1, "true or false"},
      {secret_cookie, undefined, fun is_cookie/1,
       "an atom, a string or a binary of 1..1020 bytes, or undefined for the node's cookie"},
      timeout(connect_timeout, 5000),

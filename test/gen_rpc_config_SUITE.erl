@@ -61,6 +61,8 @@ defaults(_Config) ->
                  ssl_client_options => [],
                  default_client_driver => tcp,
                  client_config_per_node => {internal, #{}},
+                 source_cache_ttl => 5000,
+                 register_with_epmd => false,
                  secret_cookie => undefined,
                  connect_timeout => 5000,
                  authentication_timeout => 5000,
@@ -116,6 +118,7 @@ wrong_values() ->
                              0]},
      {kill_on_cancel, NoBooleans},
      {compress_context, NoBooleans},
+     {register_with_epmd, NoBooleans},
      {max_concurrent_calls, [-1, 0, 1 bsl 32, 1 bsl 64, unlimited, false, 'Infinity' | NoNumbers]},
      {client_config_per_node, [#{}, internal, {internal}, {internal, []}, {internal, [{a, 1}]},
                                {internal, #{}, more}, {external, #{}}, undefined, [],
@@ -130,7 +133,8 @@ wrong_values() ->
             || {Key, Min, Max} <- integers()].
 
 integers() ->
-    [{socket_keepalive_idle, 1, 32767},
+    [{source_cache_ttl, 0, ?LONGEST},
+     {socket_keepalive_idle, 1, 32767},
      {socket_keepalive_interval, 1, 32767},
      {socket_keepalive_count, 1, 127},
      {keepalive_interval, 1, 4294967},
@@ -173,6 +177,7 @@ right_values() ->
      {cast_overload_policy, [block, drop, error]},
      {kill_on_cancel, [true, false]},
      {compress_context, [true, false]},
+     {register_with_epmd, [true, false]},
      {max_concurrent_calls, [1, 16#FFFFFFFF, infinity]},
      {client_config_per_node, [{internal, #{}},
                                {internal, #{'a@127.0.0.1' => tcp, 'b@127.0.0.1' => 1,

@@ -11,7 +11,7 @@ CLANG_FORMAT_MAJOR := 14
 BUILD_PACKAGES := gcc libc6-dev erlang-base erlang-dev erlang-crypto rebar3 libmbedtls-dev zlib1g-dev \
 	openssl
 TEST_PACKAGES := erlang-common-test erlang-dialyzer erlang-tools erlang-proper-dev libcmocka-dev \
-	clang-format iproute2 openssl testssl.sh
+	clang-format iproute2 openssl testssl.sh dnsmasq-base
 CERTS_PACKAGES := openssl
 BENCH_PACKAGES := $(BUILD_PACKAGES) $(CERTS_PACKAGES) erlang-ssl erlang-public-key erlang-asn1
 

@@ -30,6 +30,7 @@
                     | {badrpc, unauthorized}      % the other node's rpc_module_control
                     | {badrpc, incompatible}      % another version of the module, or none
                     | {badrpc, invalid_request}   % in whitelist mode: an atom that is new there
+                    | {badrpc, {external_source_error, term()}} % nobody said where the node is
                     | {badrpc, system_limit}      % the other node has no process for it
                     | {badrpc, {'EXIT', term()}}  % how the function failed
                     | {badrpc, {message_too_big, Size :: pos_integer(), Limit :: pos_integer()}}

@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Client: owns the port of one outgoing connection. It resolves the name, connects, tells those who
-%% wait, writes batches when the driver asks, and says goodbye. No call passes through it.
+%% Client: owns the port of one outgoing connection. It finds out where the node is, connects, tells
+%% those who wait, writes batches when the driver asks, and says goodbye. No call passes through it.
 -module(gen_rpc_client).
 
 -behaviour(gen_server).
@@ -12,14 +12,17 @@
 -define(UNUSED, 5000).
 
 -record(state, {dest :: gen_rpc:dest(),
-                phase = new :: new | connecting | up | closing,
+                phase = new :: new | asking | connecting | up | closing,
+                source :: gen_rpc_foreign:t() | undefined, % while it is asked
                 driver = tcp :: gen_rpc_config:driver(), % known when it connects
                 port :: port() | undefined,
+                targets = [] :: [gen_rpc_target:target()], % not yet resolved
                 addresses = [] :: [address()], % not yet tried
                 address :: address() | undefined, % tried last
                 waiting = [] :: [gen_server:from()]}).
 
 -type address() :: {inet:ip_address(), inet:port_number()}.
+-type reason() :: gen_rpc_port:reason() | {external_source_error, term()}.
 -type state() :: #state{}.
 
 -spec start_link(gen_rpc:dest()) -> gen_server:start_ret().
@@ -28,7 +31,7 @@ start_link(Dest) ->
 
 %% Waits until the connection is up. The first to wait sets the client to work, so whoever caused the
 %% attempt hears how it ended. `gone': it has been up, or says goodbye; ask the dispatcher again.
--spec await(pid(), timeout()) -> {ok, port()} | {error, gen_rpc_port:reason()} | gone | timeout.
+-spec await(pid(), timeout()) -> {ok, port()} | {error, reason()} | gone | timeout.
 await(Client, Timeout) ->
     try
         gen_server:call(Client, await, Timeout)
@@ -45,7 +48,7 @@ init(Dest) ->
 -spec handle_call(term(), gen_server:from(), state()) ->
           {reply, term(), state()} | {noreply, state()} | {stop, normal, state()}.
 handle_call(await, From, #state{phase = new} = State) ->
-    connect(State#state{phase = connecting, waiting = [From]});
+    find(State#state{waiting = [From]});
 handle_call(await, _From, #state{phase = up, port = Port} = State) ->
     {reply, {ok, Port}, State};
 handle_call(await, _From, #state{phase = closing} = State) ->
@@ -62,13 +65,18 @@ handle_cast(_Request, State) ->
     {noreply, State}.
 
 -spec handle_info(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
+handle_info(Message, #state{phase = asking, source = Source} = State) ->
+    case gen_rpc_foreign:result(Message, Source) of
+        none -> other_info(Message, State);
+        Result -> answered(Result, State#state{source = undefined})
+    end;
 handle_info({Port, flush}, #state{port = Port} = State) ->
     ok = gen_rpc_port:flush(Port),
     {noreply, State};
 handle_info({Port, up, _Peer, _Limit}, #state{port = Port, phase = connecting} = State) ->
     ok = gen_rpc_registry:up(State#state.dest, self(), Port),
     tell(State, {ok, Port}),
-    {noreply, State#state{phase = up, addresses = [], waiting = []}};
+    {noreply, State#state{phase = up, targets = [], addresses = [], waiting = []}};
 handle_info({Port, down, Reason}, #state{port = Port} = State) ->
     down(State, Reason);
 handle_info({Port, idle}, #state{port = Port, phase = up} = State) ->
@@ -80,11 +88,14 @@ handle_info({Port, bye}, #state{port = Port} = State) ->
     {noreply, State#state{phase = closing}};
 handle_info({'EXIT', Port, _Reason}, #state{port = Port} = State) ->
     {stop, normal, lost(State#state{port = undefined}, port_closed)};
-handle_info({'EXIT', Other, _Reason}, State) when is_port(Other) ->
-    {noreply, State};
 handle_info(timeout, #state{phase = new} = State) ->
     {stop, normal, State};
-handle_info(_Message, State) ->
+handle_info(Message, State) ->
+    other_info(Message, State).
+
+other_info({'EXIT', Other, _Reason}, State) when is_port(Other) ->
+    {noreply, State};
+other_info(_Message, State) ->
     gen_rpc_log:stray(message),
     {noreply, State}.
 
@@ -92,6 +103,7 @@ handle_info(_Message, State) ->
 terminate(_Reason, State) ->
     ok = gen_rpc_registry:remove(State#state.dest, self()),
     tell(State, gone),
+    _ = State#state.source =:= undefined orelse gen_rpc_foreign:stop(State#state.source),
     case State#state.port of
         undefined ->
             ok;
@@ -109,24 +121,44 @@ format_status(Status) ->
 
 %%% Connecting
 
-connect(#state{dest = Dest} = State) ->
-    {Driver, PortNumber} = gen_rpc_config:target(gen_rpc_dest:node(Dest)),
-    case resolve(Dest) of
-        {ok, Addresses} ->
-            try_next(State#state{driver = Driver, addresses = [{A, PortNumber} || A <- Addresses]},
-                     nxdomain);
-        {error, Reason} ->
-            give_up(State, Reason)
+find(#state{dest = Dest} = State) ->
+    Node = gen_rpc_dest:node(Dest),
+    case gen_rpc_target:find(Node) of
+        {ok, Targets} -> connect(State, Targets);
+        {ask, {M, F}} -> ask(State, {M, F, [Node]});
+        {error, Reason} -> give_up(State, Reason)
     end.
 
-resolve(Dest) ->
-    case gen_rpc_dest:host(gen_rpc_dest:node(Dest)) of
-        {ok, Host} -> inet:getaddrs(Host, inet);
-        none -> {error, no_host_in_node_name}
+ask(State, Function) ->
+    case gen_rpc_foreign:start(Function, gen_rpc_config:get(connect_timeout)) of
+        {ok, Source} -> {noreply, State#state{phase = asking, source = Source}};
+        {error, Reason} -> give_up(State, Reason)
     end.
 
-try_next(#state{addresses = []} = State, Reason) ->
+answered({ok, Answer}, #state{dest = Dest} = State) ->
+    case gen_rpc_target:answered(gen_rpc_dest:node(Dest), Answer) of
+        {ok, Targets} -> connect(State, Targets);
+        {error, Reason} -> give_up(State, Reason)
+    end;
+answered({error, Reason}, State) ->
+    give_up(State, {external_source_error, Reason}).
+
+connect(State, Targets) ->
+    try_next(State#state{phase = connecting, targets = Targets}, nxdomain).
+
+%% An address may do as it is.
+resolve(Host) when is_tuple(Host) -> {ok, [Host]};
+resolve(Host) -> inet:getaddrs(Host, inet).
+
+try_next(#state{addresses = [], targets = []} = State, Reason) ->
     give_up(State, Reason);
+try_next(#state{addresses = [], targets = [{Driver, Host, Number} | Rest]} = State0, _Reason) ->
+    State = State0#state{driver = Driver, targets = Rest, address = undefined},
+    case resolve(Host) of
+        {ok, Addresses} -> try_next(State#state{addresses = [{A, Number} || A <- Addresses]},
+                                    nxdomain);
+        {error, Reason} -> try_next(State, Reason)
+    end;
 try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
     State = State0#state{addresses = Rest, address = Address},
     case gen_rpc_config:connection(client) of
@@ -149,12 +181,13 @@ try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
 whom(tcp, Node) -> #{target => atom_to_binary(Node)};
 whom(ssl, Node) -> maps:merge(whom(tcp, Node), gen_rpc_tls:client(Node)).
 
-give_up(#state{address = Address} = State, Reason) ->
-    Report = gen_rpc_log:reason(Reason, #{what => "cannot connect",
-                                          node => gen_rpc_dest:node(State#state.dest)}),
+give_up(#state{dest = Dest, address = Address} = State, Reason) ->
+    Node = gen_rpc_dest:node(Dest),
+    Report = gen_rpc_log:reason(Reason, #{what => "cannot connect", node => Node}),
     gen_rpc_log:warning(maps:merge(Report, where(Address))),
+    ok = gen_rpc_source_cache:forget(Node),
     %% Out of the registry first: who hears of the failure and calls again gets a new attempt.
-    ok = gen_rpc_registry:remove(State#state.dest, self()),
+    ok = gen_rpc_registry:remove(Dest, self()),
     tell(State, {error, Reason}),
     {stop, normal, State#state{waiting = []}}.
 

@@ -4,7 +4,7 @@
 -module(gen_rpc_config).
 
 -export([load/1, reload/1, unload/0, get/1, policy/0, format/1]).
--export([cookie/0, connection/1, target/1, uses/1]).
+-export([cookie/0, connection/1, target/1, target/2, is_way/1, uses/1]).
 
 -define(KEY, ?MODULE).
 
@@ -24,7 +24,8 @@
                 | {restart_needed, [atom()]}
                 | gen_rpc_tls_options:reason().
 -type driver() :: tcp | ssl.
--export_type([reason/0, driver/0]).
+-type way() :: {driver(), inet:port_number()} | inet:port_number() | driver().
+-export_type([reason/0, driver/0, way/0]).
 
 %% Key, default, check, what is allowed in words.
 settings() ->
@@ -37,7 +38,10 @@ settings() ->
      {ssl_client_options, [], fun(_) -> true end, ""},
      {default_client_driver, tcp, fun is_driver/1, "tcp or ssl"},
      {client_config_per_node, {internal, #{}}, fun is_client_config/1,
-      "{internal, #{Node => Driver | Port | {Driver, Port}}}, Driver tcp or ssl, Port in 1..65535"},
+      "{internal, #{Node => Driver | Port | {Driver, Port}}}, Driver tcp or ssl, Port in 1..65535, "
+      "or {external, Module}, or {Module, Function}"},
+     integer(source_cache_ttl, 5000, 0, ?MAX_TIMEOUT, "milliseconds"),
+     {register_with_epmd, false, fun is_boolean/1, "true or false"},
      {secret_cookie, undefined, fun is_cookie/1,
       "an atom, a string or a binary of 1..1020 bytes, or undefined for the node's cookie"},
      timeout(connect_timeout, 5000),
@@ -75,7 +79,8 @@ integer(Key, Default, Min, Max, Unit) ->
 
 %% What a running application does not look at again: its sockets are open, its files are read.
 fixed() ->
-    [tcp_server_port, ssl_server_port, ssl_server_options, ssl_client_options, max_connections].
+    [tcp_server_port, ssl_server_port, ssl_server_options, ssl_client_options, max_connections,
+     register_with_epmd].
 
 %% Checks the application's environment and makes it the settings in force.
 -spec load([{atom(), term()}]) -> ok | {error, reason()}.
@@ -223,23 +228,27 @@ connection(Role, Cookie) ->
 workers(client) -> {infinity, false};
 workers(server) -> {?MODULE:get(max_concurrent_calls), ?MODULE:get(kill_on_cancel)}.
 
-%% How to reach a node.
+%% How to reach a node, if no source is asked.
 -spec target(node()) -> {driver(), inet:port_number()}.
 target(Node) ->
     {internal, PerNode} = ?MODULE:get(client_config_per_node),
     case PerNode of
-        #{Node := {Driver, Port}} -> {Driver, Port};
-        #{Node := Port} when is_integer(Port) -> {?MODULE:get(default_client_driver), Port};
-        #{Node := Driver} -> {Driver, client_port(Driver)};
-        #{} -> default_target(?MODULE:get(default_client_driver))
+        #{Node := Way} -> target(Node, Way);
+        #{} -> target(Node, ?MODULE:get(default_client_driver))
     end.
+
+%% What a way to a node leaves out is the default.
+-spec target(node(), way()) -> {driver(), inet:port_number()}.
+target(_Node, {Driver, Port}) -> {Driver, Port};
+target(_Node, Port) when is_integer(Port) -> {?MODULE:get(default_client_driver), Port};
+target(_Node, Driver) -> default_target(Driver).
 
 default_target(Driver) -> {Driver, client_port(Driver)}.
 
 client_port(tcp) -> ?MODULE:get(tcp_client_port);
 client_port(ssl) -> ?MODULE:get(ssl_client_port).
 
-%% Whether a node may be called by this driver.
+%% Whether a node may be called by this driver, as far as the settings say: a source may name any.
 -spec uses(driver()) -> boolean().
 uses(Driver) ->
     uses(Driver, maps:from_list([{Key, ?MODULE:get(Key)}
@@ -248,7 +257,9 @@ uses(Driver) ->
 uses(Driver, #{default_client_driver := Default, client_config_per_node := {internal, PerNode}}) ->
     Default =:= Driver orelse
         lists:any(fun(How) -> How =:= Driver orelse (is_tuple(How) andalso element(1, How) =:= Driver)
-                  end, maps:values(PerNode)).
+                  end, maps:values(PerNode));
+uses(Driver, #{default_client_driver := Default}) ->
+    Default =:= Driver.
 
 %%% Checks
 
@@ -262,12 +273,16 @@ is_server_port(0) -> true;
 is_server_port(V) -> is_port_number(V).
 
 is_client_config({internal, PerNode}) when is_map(PerNode) ->
-    lists:all(fun({Node, How}) -> is_atom(Node) andalso is_target(How) end, maps:to_list(PerNode));
+    lists:all(fun({Node, Way}) -> is_atom(Node) andalso is_way(Way) end, maps:to_list(PerNode));
+is_client_config({Module, Function}) ->
+    %% Not whether there is such a function: its application may start after this one.
+    Module =/= internal andalso is_atom(Module) andalso is_atom(Function);
 is_client_config(_) ->
     false.
 
-is_target({Driver, Port}) -> is_driver(Driver) andalso is_port_number(Port);
-is_target(How) -> is_driver(How) orelse is_port_number(How).
+-spec is_way(term()) -> boolean().
+is_way({Driver, Port}) -> is_driver(Driver) andalso is_port_number(Port);
+is_way(Way) -> is_driver(Way) orelse is_port_number(Way).
 
 is_concurrency(infinity) -> true;
 is_concurrency(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#FFFFFFFF.

@@ -2,7 +2,7 @@
 %% Destinations: a node, or a node and a key that chooses one of several connections to it.
 -module(gen_rpc_dest).
 
--export([node/1, is_own/1, host/1]).
+-export([node/1, is_own/1, host/1, parts/1]).
 
 -spec node(gen_rpc:dest()) -> node().
 node({Node, _Key}) -> Node;
@@ -15,7 +15,15 @@ is_own(Dest) ->
 %% The host part of a node name; none in a name without one.
 -spec host(node()) -> {ok, string()} | none.
 host(Node) ->
+    case parts(Node) of
+        {_Name, Host} -> {ok, Host};
+        none -> none
+    end.
+
+%% Both parts of a node name.
+-spec parts(node()) -> {Name :: string(), Host :: string()} | none.
+parts(Node) ->
     case string:split(atom_to_list(Node), "@") of
-        [[_ | _], [_ | _] = Host] -> {ok, Host};
+        [[_ | _] = Name, [_ | _] = Host] -> {Name, Host};
         _ -> none
     end.

@@ -6,7 +6,7 @@
 -module(gen_rpc_log).
 
 -export([error/1, warning/1, notice/1, message/1, stray/1]).
--export([reason/2, start/0, stop/0, format/1]).
+-export([reason/2, shown/1, kind/1, start/0, stop/0, format/1]).
 
 -include_lib("kernel/include/logger.hrl").
 
@@ -45,7 +45,30 @@ stop() ->
 reason({tls, What} = Reason, Report) ->
     Report#{reason => Reason, why => gen_rpc_tls:explain(What)};
 reason(Reason, Report) ->
-    Report#{reason => Reason}.
+    Report#{reason => shown(Reason)}.
+
+%% What of a reason is shown. What a source says with {error, Reason} is; but a crash, or a value of
+%% no known shape, may have its secrets in it.
+-spec shown(term()) -> term().
+shown({external_source_error, {bad_config, _}}) ->
+    {external_source_error, bad_config};
+shown({external_source_error, {Class, Reason}})
+  when Class =:= error; Class =:= exit; Class =:= throw ->
+    {external_source_error, {Class, kind(Reason)}};
+shown(Reason) ->
+    Reason.
+
+%% The kind of a function's failure. A reason can carry arguments or be one, so only what the
+%% language itself raises is told.
+-spec kind(term()) -> atom().
+kind(Reason) when is_tuple(Reason), tuple_size(Reason) > 0 -> kind(element(1, Reason));
+kind(Reason) ->
+    case lists:member(Reason, [badarg, badarith, badarity, badfun, badkey, badmap, badmatch,
+                               case_clause, function_clause, if_clause, noproc, system_limit,
+                               timeout_value, try_clause, undef]) of
+        true -> Reason;
+        false -> other
+    end.
 
 -spec error(report()) -> ok.
 error(Report) ->

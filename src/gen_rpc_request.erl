@@ -171,7 +171,7 @@ logged({not_sent, _Kind, _Dest, overload}) ->
     refused;
 logged({not_sent, Kind, Dest, {_Class, Reason}}) ->
     gen_rpc_log:message(#{what => name(Kind) ++ " dropped", node => gen_rpc_dest:node(Dest),
-                          reason => Reason}).
+                          reason => gen_rpc_log:shown(Reason)}).
 
 name(cast) -> "cast";
 name(ordered) -> "ordered cast";
@@ -243,6 +243,7 @@ connect(Dest, Until, Attempts) ->
                 gone -> connect(Dest, Until, Attempts - 1);
                 timeout -> {failed, badrpc, timeout};
                 {error, invalid_cookie} -> {failed, badrpc, invalid_cookie};
+                {error, {external_source_error, _} = Reason} -> {failed, badrpc, Reason};
                 {error, {tls, _} = Reason} -> {failed, badtcp, Reason};
                 {error, _Reason} -> {failed, badrpc, nodedown}
             end;

@@ -16,18 +16,25 @@ init([]) ->
     ok = gen_rpc_registry:new(),
     ok = gen_rpc_holder:new(),
     ok = gen_rpc_code:new(),
+    ok = gen_rpc_source_cache:new(),
+    Listening = [tcp || gen_rpc_config:get(tcp_server_port) =/= false] ++
+        [ssl || gen_rpc_config:get(ssl_server_port) =/= false],
     {ok, {#{strategy => rest_for_one, intensity => 5, period => 10},
           [worker(gen_rpc_driver)] ++
               [worker(gen_rpc_tls) || gen_rpc_tls:needed() =/= []] ++
               [supervisor(gen_rpc_client_sup),
                supervisor(gen_rpc_acceptor_sup)] ++
-              [listener(tcp) || gen_rpc_config:get(tcp_server_port) =/= false] ++
-              [listener(ssl) || gen_rpc_config:get(ssl_server_port) =/= false] ++
+              [listener(Driver) || Driver <- Listening] ++
+              [entry(Driver) || gen_rpc_config:get(register_with_epmd), Driver <- Listening] ++
               [supervisor(gen_rpc_holder_sup), worker(gen_rpc_local), worker(gen_rpc_code),
                worker(gen_rpc_dispatcher)]}}.
 
 listener(Driver) ->
     #{id => {gen_rpc_listener, Driver}, start => {gen_rpc_listener, start_link, [Driver]},
+      shutdown => 5000}.
+
+entry(Driver) ->
+    #{id => {gen_rpc_epmd_entry, Driver}, start => {gen_rpc_epmd_entry, start_link, [Driver]},
       shutdown => 5000}.
 
 worker(Module) ->

@@ -5,7 +5,7 @@
 
 -behaviour(gen_server).
 
--export([start_link/0, needed/0, server/0, client/1, explain/1]).
+-export([start_link/0, needed/0, is_loaded/1, server/0, client/1, explain/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -type loaded() :: {gen_rpc_port:tls_number(), gen_rpc_tls_options:options()}.
@@ -25,6 +25,10 @@ needed() ->
     [server || gen_rpc_config:get(ssl_server_port) =/= false orelse
                    gen_rpc_config:get(ssl_server_options) =/= []] ++
         [client || gen_rpc_config:uses(ssl) orelse gen_rpc_config:get(ssl_client_options) =/= []].
+
+-spec is_loaded(gen_rpc_tls_options:role()) -> boolean().
+is_loaded(Role) ->
+    persistent_term:get({?MODULE, Role}, none) =/= none.
 
 %% What makes an incoming connection one over TLS.
 -spec server() -> #{tls := gen_rpc_port:tls_number()}.

@@ -218,14 +218,4 @@ run_cast({refused, Reason}) ->
 
 failed_cast(M, F, A, Class, Reason) ->
     gen_rpc_log:message(#{what => "cast failed", function => {M, F, arity(A)}, class => Class,
-                          reason => kind(Reason)}).
-
-%% Reasons can carry arguments or be one, so only what the language itself raises is logged.
-kind(Reason) when is_tuple(Reason), tuple_size(Reason) > 0 -> kind(element(1, Reason));
-kind(Reason) ->
-    case lists:member(Reason, [badarg, badarith, badarity, badfun, badkey, badmap, badmatch,
-                               case_clause, function_clause, if_clause, noproc, system_limit,
-                               timeout_value, try_clause, undef]) of
-        true -> Reason;
-        false -> other
-    end.
+                          reason => gen_rpc_log:kind(Reason)}).

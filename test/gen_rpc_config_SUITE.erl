@@ -62,6 +62,8 @@ defaults(_Config) ->
                  ssl_client_options => [],
                  default_client_driver => tcp,
                  client_config_per_node => {internal, #{}},
+                 source_cache_ttl => 5000,
+                 register_with_epmd => false,
                  secret_cookie => undefined,
                  connect_timeout => 5000,
                  authentication_timeout => 5000,
@@ -125,18 +127,23 @@ wrong_values() ->
      {rpc_module_list, [lists, "lists", ["lists"], [<<"lists">>], [lists, 1], [lists | string], {},
                         #{}, undefined]},
      {compress_context, NoBooleans},
+     {register_with_epmd, NoBooleans},
      {max_concurrent_calls, [-1, 0, 1 bsl 32, 1 bsl 64, unlimited, false, 'Infinity' | NoNumbers]},
      {client_config_per_node, [#{}, internal, {internal}, {internal, []}, {internal, [{a, 1}]},
                                {internal, #{}, more}, {external, #{}}, undefined, [],
                                {internal, #{"node" => 1}}, {internal, #{<<"node">> => tcp}},
-                               {internal, #{a => tcp, b => nothing}}] ++
+                               {internal, #{a => tcp, b => nothing}}, {internal, f},
+                               {internal, undefined}, {external, "module"}, {external, m, f},
+                               {external, {m, f}}, {<<"m">>, f}, {m, "f"}, {m, f, 1},
+                               {m, fun erlang:node/1}, fun erlang:node/1] ++
           [{internal, #{'a@127.0.0.1' => Way}} || Way <- NoWays]}]
         ++ [{Key, NoTimeouts} || Key <- ?TIMEOUTS]
         ++ [{Key, [Min - 1, Max + 1, -Max, infinity, false | NoNumbers]}
             || {Key, Min, Max} <- integers()].
 
 integers() ->
-    [{socket_keepalive_idle, 1, 32767},
+    [{source_cache_ttl, 0, ?LONGEST},
+     {socket_keepalive_idle, 1, 32767},
      {socket_keepalive_interval, 1, 32767},
      {socket_keepalive_count, 1, 127},
      {keepalive_interval, 1, 4294967},
@@ -182,11 +189,14 @@ right_values() ->
      {rpc_module_control, [disabled, whitelist, blacklist]},
      {rpc_module_list, [[], [lists], [lists, lists, 'Größe', no_such_module]]},
      {compress_context, [true, false]},
+     {register_with_epmd, [true, false]},
      {max_concurrent_calls, [1, 16#FFFFFFFF, infinity]},
      {client_config_per_node, [{internal, #{}},
                                {internal, #{'a@127.0.0.1' => tcp, 'b@127.0.0.1' => 1,
                                             'c@127.0.0.1' => 65535,
-                                            'd@127.0.0.1' => {tcp, 65535}}}]},
+                                            'd@127.0.0.1' => {tcp, 65535}}},
+                               {external, gen_rpc_dns_source}, {external, no_such_module},
+                               {external, external}, {no_such_module, f}, {m, internal}]},
      {secret_cookie, cookies()}]
         ++ [{Key, [1, ?LONGEST, infinity]} || Key <- ?TIMEOUTS]
         ++ [{Key, [Min, Max]} || {Key, Min, Max} <- integers()].
@@ -232,6 +242,7 @@ value() ->
                {1, oneof([infinity, false, undefined, tcp])},
                {1, string()},
                {1, binary()},
+               {1, {oneof([internal, external, atom()]), atom()}},
                {2, {internal, ?LET(Ways, list(Way), maps:from_list(Ways))}}]).
 
 is_one_line(Text) ->

@@ -16,19 +16,22 @@
 
 -define(COOKIE, "gen_rpc_test").
 -define(CALL_TIMEOUT, 60000).
+-define(OPTIONS, [args, env, host, cookie, exec]).
 
-%% Starts a node that runs gen_rpc with these settings; `args', `cookie' and `exec' are not settings
-%% but more arguments of erl, another cookie, and another way to run erl than peer's.
+%% Starts a node that runs gen_rpc with these settings; `args', `env', `host', `cookie' and `exec'
+%% are not settings but more arguments of erl, more of its environment, another host in its name,
+%% another cookie, and another way to run erl than peer's.
 -spec start([{atom(), term()}]) -> t().
 start(Settings) ->
     start(peer:random_name(), Settings).
 
 -spec start(string(), [{atom(), term()}]) -> t().
 start(Name, Settings0) ->
-    {Options, Settings} = lists:partition(fun({K, _}) -> lists:member(K, [args, cookie, exec]) end,
-                                          Settings0),
+    {Options, Settings} = lists:partition(fun({K, _}) -> lists:member(K, ?OPTIONS) end, Settings0),
     Cookie = proplists:get_value(cookie, Options, ?COOKIE),
-    How = #{name => Name, host => "127.0.0.1", longnames => true, connection => standard_io,
+    How = #{name => Name, host => proplists:get_value(host, Options, "127.0.0.1"),
+            longnames => true, connection => standard_io,
+            env => proplists:get_value(env, Options, []),
             args => ["-setcookie", Cookie, "-pa" | code:get_path()] ++
                 proplists:get_value(args, Options, [])},
     Exec = maps:from_list([Option || {exec, _} = Option <- Options]),

@@ -3,7 +3,7 @@
 %% them with its own settings, and fails if it leaves anything behind.
 -module(gen_rpc_test_pair).
 
--export([start/0, restart/3, finish/1, stop/1]).
+-export([start/0, start/2, restart/3, finish/1, stop/1]).
 -export([lines/2, lines/3, crashes/1]).
 
 -import(gen_rpc_test_node, [wait/1]).
@@ -14,10 +14,15 @@
 %% To be stopped by hand: the nodes are not linked to their starter.
 -spec start() -> t().
 start() ->
-    {start_node(), start_node()}.
+    start([], []).
 
-start_node() ->
-    Node = gen_rpc_test_node:keep(gen_rpc_test_node:start([])),
+%% With options of gen_rpc_test_node:start/1.
+-spec start([{atom(), term()}], [{atom(), term()}]) -> t().
+start(ClientOptions, ServerOptions) ->
+    {start_node(ClientOptions), start_node(ServerOptions)}.
+
+start_node(Options) ->
+    Node = gen_rpc_test_node:keep(gen_rpc_test_node:start(Options)),
     ok = gen_rpc_test_events:install(Node),
     Node.
 

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define DRV_NAME "gen_rpc_drv"
-#define DRV_VERSION "3"
+#define DRV_VERSION "4"
 
 enum {
     DRV_CMD_CONNECT = 1,

@@ -15,11 +15,15 @@
                 phase = new :: new | connecting | up | closing,
                 driver = tcp :: gen_rpc_config:driver(), % known when it connects
                 port :: port() | undefined,
-                addresses = [] :: [address()], % not yet tried
+                number = 0 :: inet:port_number(), % likewise
+                families = [] :: [inet | inet6], % not yet resolved
+                addresses = [] :: [inet:ip_address()], % not yet tried
                 address :: address() | undefined, % tried last
+                failure = {nxdomain, undefined} :: failure(), % until now
                 waiting = [] :: [gen_server:from()]}).
 
 -type address() :: {inet:ip_address(), inet:port_number()}.
+-type failure() :: {gen_rpc_port:reason(), address() | undefined}.
 -type state() :: #state{}.
 
 -spec start_link(gen_rpc:dest()) -> gen_server:start_ret().
@@ -68,7 +72,7 @@ handle_info({Port, flush}, #state{port = Port} = State) ->
 handle_info({Port, up, _Peer, _Limit}, #state{port = Port, phase = connecting} = State) ->
     ok = gen_rpc_registry:up(State#state.dest, self(), Port),
     tell(State, {ok, Port}),
-    {noreply, State#state{phase = up, addresses = [], waiting = []}};
+    {noreply, State#state{phase = up, families = [], addresses = [], waiting = []}};
 handle_info({Port, down, Reason}, #state{port = Port} = State) ->
     down(State, Reason);
 handle_info({Port, idle}, #state{port = Port, phase = up} = State) ->
@@ -110,24 +114,21 @@ format_status(Status) ->
 %%% Connecting
 
 connect(#state{dest = Dest} = State) ->
-    {Driver, PortNumber} = gen_rpc_config:target(gen_rpc_dest:node(Dest)),
-    case resolve(Dest) of
-        {ok, Addresses} ->
-            try_next(State#state{driver = Driver, addresses = [{A, PortNumber} || A <- Addresses]},
-                     nxdomain);
-        {error, Reason} ->
-            give_up(State, Reason)
-    end.
+    {Driver, Number} = gen_rpc_config:target(gen_rpc_dest:node(Dest)),
+    try_next(State#state{driver = Driver, number = Number,
+                         families = gen_rpc_address:families()}).
 
-resolve(Dest) ->
-    case gen_rpc_dest:host(gen_rpc_dest:node(Dest)) of
-        {ok, Host} -> inet:getaddrs(Host, inet);
-        none -> {error, no_host_in_node_name}
-    end.
-
-try_next(#state{addresses = []} = State, Reason) ->
-    give_up(State, Reason);
-try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
+%% The second family is not asked for before the first one has failed: that may take long.
+try_next(#state{addresses = [], families = []} = State) ->
+    give_up(State);
+try_next(#state{addresses = [], families = [Family | Rest], dest = Dest} = State0) ->
+    State = State0#state{families = Rest, address = undefined},
+    case gen_rpc_address:resolve(gen_rpc_dest:node(Dest), Family) of
+        {ok, Addresses} -> try_next(State#state{addresses = Addresses});
+        {error, Reason} -> try_next(failed(State, Reason))
+    end;
+try_next(#state{addresses = [Ip | Rest], number = Number, dest = Dest} = State0) ->
+    Address = {Ip, Number},
     State = State0#state{addresses = Rest, address = Address},
     case gen_rpc_config:connection(client) of
         none ->
@@ -141,7 +142,7 @@ try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
                     {noreply, State#state{port = Port}};
                 {error, Reason} ->
                     ok = gen_rpc_port:close(Port),
-                    try_next(State, Reason)
+                    try_next(failed(State, Reason))
             end
     end.
 
@@ -149,7 +150,24 @@ try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
 whom(tcp, Node) -> #{target => atom_to_binary(Node)};
 whom(ssl, Node) -> maps:merge(whom(tcp, Node), gen_rpc_tls:client(Node)).
 
-give_up(#state{address = Address} = State, Reason) ->
+%% Of several failures the one that says most is told, and of equal ones the first.
+failed(#state{failure = {Before, _}, address = Address} = State, Reason) ->
+    case weight(Reason) > weight(Before) of
+        true -> State#state{failure = {Reason, Address}};
+        false -> State
+    end.
+
+%% Whoever has answered is perhaps the node that was meant.
+weight(nxdomain) -> 0;
+weight(invalid_cookie) -> 2;
+weight(wrong_node) -> 2;
+weight({tls, _}) -> 2;
+weight(_Unreachable) -> 1.
+
+give_up(State, Reason) ->
+    give_up(State#state{failure = {Reason, undefined}}).
+
+give_up(#state{failure = {Reason, Address}} = State) ->
     Report = gen_rpc_log:reason(Reason, #{what => "cannot connect",
                                           node => gen_rpc_dest:node(State#state.dest)}),
     gen_rpc_log:warning(maps:merge(Report, where(Address))),
@@ -168,7 +186,7 @@ tell(#state{waiting = Waiting}, Message) ->
 
 down(#state{phase = connecting, port = Port} = State, Reason) ->
     ok = gen_rpc_port:close(Port),
-    try_next(State#state{port = undefined}, Reason);
+    try_next(failed(State#state{port = undefined}, Reason));
 down(#state{port = Port} = State0, Reason) ->
     State = lost(State0, Reason),
     ok = gen_rpc_port:drain(Port),

@@ -4,13 +4,14 @@
 -module(gen_rpc_config).
 
 -export([load/1, unload/0, get/1, format/1]).
--export([cookie/0, connection/1, target/1, uses/1]).
+-export([cookie/0, connection/1, listening/0, target/1, uses/1]).
 
 -define(KEY, ?MODULE).
 
 -define(MAX_TIMEOUT, 16#FFFFFFFE). % the driver keeps times as 32-bit milliseconds
 -define(MAX_COOKIE, 1020). % an atom: 255 characters of at most 4 bytes
 -define(MIB, (1024 * 1024)).
+-define(ANY_IPV4, {0, 0, 0, 0}).
 
 -define(IS_TLS(Setting), (Setting =:= ssl_server_options orelse Setting =:= ssl_client_options)).
 
@@ -21,6 +22,7 @@
 %% The value of a cookie is shown as `hidden'.
 -type reason() :: {invalid_setting, atom(), Value :: term(), Allowed :: string()}
                 | {unknown_setting, atom(), Known :: [atom()]}
+                | {conflicting_settings, [{atom(), Value :: term()}], Why :: string()}
                 | gen_rpc_tls_options:reason().
 -type driver() :: tcp | ssl.
 -export_type([reason/0, driver/0]).
@@ -46,6 +48,12 @@ settings() ->
      timeout(sbcast_receive_timeout, 15000),
      timeout(client_inactivity_timeout, infinity),
      timeout(server_inactivity_timeout, infinity),
+     {socket_ip, ?ANY_IPV4, fun inet:is_ip_address/1,
+      "an IPv4 or IPv6 address as a tuple, such as {0,0,0,0} or {0,0,0,0,0,0,0,0}"},
+     {ipv6_only, false, fun is_boolean/1, "true or false"},
+     bytes(socket_sndbuf),
+     bytes(socket_recbuf),
+     bytes(socket_buffer),
      integer(socket_keepalive_idle, 5, 1, 32767, "seconds"),
      integer(socket_keepalive_interval, 5, 1, 32767, "seconds"),
      integer(socket_keepalive_count, 2, 1, 127, "probes"),
@@ -68,6 +76,9 @@ integer(Key, Default, Min, Max, Unit) ->
      fun(V) -> is_integer(V) andalso V >= Min andalso V =< Max end,
      lists:flatten(io_lib:format("~s, ~b..~b", [Unit, Min, Max]))}.
 
+bytes(Key) ->
+    {Key, undefined, fun is_size/1, "bytes (1..2147483647) or undefined"}.
+
 %% Checks the application's environment and makes it the settings in force.
 -spec load([{atom(), term()}]) -> ok | {error, reason()}.
 load(Env) ->
@@ -88,11 +99,23 @@ load([{Key, Default, Check, Allowed} | Rest], Given, Acc) ->
         false -> {error, {invalid_setting, Key, Value, Allowed}}
     end;
 load([], _Given, Acc) ->
+    case check_address(Acc) of
+        ok -> load_checked(Acc);
+        Error -> Error
+    end.
+
+load_checked(Acc) ->
     case check_tls([{client, uses(ssl, Acc)},
                     {server, maps:get(ssl_server_port, Acc) =/= false}], Acc) of
         ok -> persistent_term:put(?KEY, Acc);
         Error -> Error
     end.
+
+check_address(#{ipv6_only := true, socket_ip := Ip}) when tuple_size(Ip) =:= 4, Ip =/= ?ANY_IPV4 ->
+    {error, {conflicting_settings, [{ipv6_only, true}, {socket_ip, Ip}],
+             "nothing comes over IPv6 to an IPv4 address"}};
+check_address(_Acc) ->
+    ok.
 
 %% Options of TLS are checked if they are needed or given.
 check_tls([{Role, Needed} | Rest], Acc) ->
@@ -129,6 +152,9 @@ format({_, {Setting, _}, _, _} = Reason) when ?IS_TLS(Setting) ->
     gen_rpc_tls_options:format(Reason);
 format({invalid_setting, Key, Value, Allowed}) ->
     lists:flatten(io_lib:format("~s is ~0tp, must be ~s", [Key, Value, Allowed]));
+format({conflicting_settings, Settings, Why}) ->
+    Parts = [io_lib:format("~s is ~0tp", [Key, Value]) || {Key, Value} <- Settings],
+    lists:flatten([lists:join(" and ", Parts), ": ", Why]);
 format({unknown_setting, Key, Known}) ->
     Names = lists:join(", ", [atom_to_list(K) || K <- Known]),
     lists:flatten(io_lib:format("unknown setting ~0tp; the settings are ~s", [Key, Names])).
@@ -173,9 +199,25 @@ connection(Role, Cookie) ->
       compress => ?MODULE:get(compress),
       compress_context => ?MODULE:get(compress_context),
       compression_threshold => ?MODULE:get(compression_threshold),
+      socket => socket_options(),
+      socket_buffer => ?MODULE:get(socket_buffer),
       socket_keepalive => {?MODULE:get(socket_keepalive_idle),
                            ?MODULE:get(socket_keepalive_interval),
                            ?MODULE:get(socket_keepalive_count)}}.
+
+socket_options() ->
+    #{ipv6_only => ?MODULE:get(ipv6_only),
+      sndbuf => ?MODULE:get(socket_sndbuf),
+      recbuf => ?MODULE:get(socket_recbuf)}.
+
+%% Where listeners listen, and how.
+-spec listening() -> {inet:ip_address(), gen_rpc_port:listening()}.
+listening() ->
+    {listening_ip(?MODULE:get(ipv6_only), ?MODULE:get(socket_ip)),
+     #{max_connections => ?MODULE:get(max_connections), socket => socket_options()}}.
+
+listening_ip(true, ?ANY_IPV4) -> {0, 0, 0, 0, 0, 0, 0, 0};
+listening_ip(_Ipv6Only, Ip) -> Ip.
 
 %% Only the side that accepts has workers.
 workers(client) -> {infinity, false};
@@ -231,6 +273,9 @@ is_concurrency(infinity) -> true;
 is_concurrency(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#FFFFFFFF.
 
 is_policy(V) -> V =:= block orelse V =:= drop orelse V =:= error.
+
+is_size(undefined) -> true;
+is_size(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#7FFFFFFF.
 
 is_driver(V) -> V =:= tcp orelse V =:= ssl.
 

@@ -17,18 +17,21 @@
 -define(COOKIE, "gen_rpc_test").
 -define(CALL_TIMEOUT, 60000).
 
-%% Starts a node that runs gen_rpc with these settings; `args', `cookie' and `exec' are not settings
-%% but more arguments of erl, another cookie, and another way to run erl than peer's.
+%% Starts a node that runs gen_rpc with these settings; `args', `cookie', `host' and `exec' are not
+%% settings but more arguments of erl, another cookie, another host in the node's name than
+%% 127.0.0.1, and another way to run erl than peer's.
 -spec start([{atom(), term()}]) -> t().
 start(Settings) ->
     start(peer:random_name(), Settings).
 
 -spec start(string(), [{atom(), term()}]) -> t().
 start(Name, Settings0) ->
-    {Options, Settings} = lists:partition(fun({K, _}) -> lists:member(K, [args, cookie, exec]) end,
-                                          Settings0),
+    {Options, Settings} = lists:partition(
+                            fun({K, _}) -> lists:member(K, [args, cookie, host, exec]) end,
+                            Settings0),
     Cookie = proplists:get_value(cookie, Options, ?COOKIE),
-    How = #{name => Name, host => "127.0.0.1", longnames => true, connection => standard_io,
+    Host = proplists:get_value(host, Options, "127.0.0.1"),
+    How = #{name => Name, host => Host, longnames => true, connection => standard_io,
             args => ["-setcookie", Cookie, "-pa" | code:get_path()] ++
                 proplists:get_value(args, Options, [])},
     Exec = maps:from_list([Option || {exec, _} = Option <- Options]),
@@ -38,14 +41,18 @@ start(Name, Settings0) ->
     start_app(T, Settings).
 
 start_app(T, Settings0) ->
-    Settings = lists:ukeymerge(1, lists:ukeysort(1, Settings0), [{tcp_server_port, 0}]),
+    Settings = lists:ukeymerge(1, lists:ukeysort(1, Settings0),
+                               [{tcp_server_port, 0}]),
     lists:foreach(fun({K, V}) -> ok = call(T, application, set_env, [gen_rpc, K, V]) end, Settings),
     {ok, _} = call(T, application, ensure_all_started, [gen_rpc]),
-    T#{port := listening_port(T, proplists:get_value(tcp_server_port, Settings), []),
-       ssl_port => listening_port(T, proplists:get_value(ssl_server_port, Settings), [ssl])}.
+    T#{port := listening_port(T, gen_rpc_listener, []),
+       ssl_port => listening_port(T, gen_rpc_listener_ssl, [ssl])}.
 
-listening_port(_T, Setting, _Of) when Setting =:= false; Setting =:= undefined -> 0;
-listening_port(T, _Setting, Of) -> call(T, gen_rpc_listener, port_number, Of).
+listening_port(T, Listener, Of) ->
+    case call(T, erlang, whereis, [Listener]) of
+        undefined -> 0;
+        _ -> call(T, gen_rpc_listener, port_number, Of)
+    end.
 
 %% Stops gen_rpc on the node, if it runs, and starts it with these settings and no others.
 -spec restart_app(t(), [{atom(), term()}]) -> t().

@@ -1,0 +1,38 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% Addresses of other nodes: which families are used, and what the host of a node name resolves to.
+-module(gen_rpc_address).
+
+-export([families/0, resolve/2]).
+
+%% In the order in which they are tried.
+-spec families() -> [inet | inet6].
+families() ->
+    case gen_rpc_config:get(ipv6_only) of
+        true -> [inet6];
+        false -> [inet, inet6]
+    end.
+
+%% The addresses of one family, at least one.
+-spec resolve(node(), inet | inet6) -> {ok, [inet:ip_address()]} | {error, atom()}.
+resolve(Node, Family) ->
+    case gen_rpc_dest:host(Node) of
+        {ok, Host} -> found(inet:getaddrs(Host, Family));
+        none -> {error, no_host_in_node_name}
+    end.
+
+found({ok, Addresses}) ->
+    case [Address || Address <- Addresses, not is_mapped(Address)] of
+        [] -> found({error, nxdomain});
+        Own -> {ok, Own}
+    end;
+found({error, nxdomain}) ->
+    case gen_rpc_config:get(ipv6_only) of
+        true -> {error, no_ipv6_address};
+        false -> {error, nxdomain}
+    end;
+found(Error) ->
+    Error.
+
+%% Resolvers may give those of IPv4 in this form when they are asked for IPv6.
+is_mapped({0, 0, 0, 0, 0, 16#FFFF, _, _}) -> true;
+is_mapped(_Address) -> false.

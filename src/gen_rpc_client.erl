@@ -114,9 +114,13 @@ format_status(Status) ->
 %%% Connecting
 
 connect(#state{dest = Dest} = State) ->
-    {Driver, Number} = gen_rpc_config:target(gen_rpc_dest:node(Dest)),
-    try_next(State#state{driver = Driver, number = Number,
-                         families = gen_rpc_address:families()}).
+    case gen_rpc_config:target(gen_rpc_dest:node(Dest)) of
+        {error, Reason} ->
+            give_up(State, Reason);
+        {Driver, Number} ->
+            try_next(State#state{driver = Driver, number = Number,
+                                 families = gen_rpc_address:families()})
+    end.
 
 %% The second family is not asked for before the first one has failed: that may take long.
 try_next(#state{addresses = [], families = []} = State) ->

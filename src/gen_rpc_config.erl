@@ -4,7 +4,7 @@
 -module(gen_rpc_config).
 
 -export([load/1, unload/0, get/1, format/1]).
--export([cookie/0, connection/1, listening/0, target/1, uses/1]).
+-export([cookie/0, connection/1, listening/0, target/1, uses/1, discovers/1]).
 
 -define(KEY, ?MODULE).
 
@@ -23,6 +23,7 @@
 -type reason() :: {invalid_setting, atom(), Value :: term(), Allowed :: string()}
                 | {unknown_setting, atom(), Known :: [atom()]}
                 | {conflicting_settings, [{atom(), Value :: term()}], Why :: string()}
+                | {no_port, node(), TooHigh :: pos_integer()}
                 | gen_rpc_tls_options:reason().
 -type driver() :: tcp | ssl.
 -export_type([reason/0, driver/0]).
@@ -39,6 +40,7 @@ settings() ->
      {default_client_driver, tcp, fun is_driver/1, "tcp or ssl"},
      {client_config_per_node, {internal, #{}}, fun is_client_config/1,
       "{internal, #{Node => Driver | Port | {Driver, Port}}}, Driver tcp or ssl, Port in 1..65535"},
+     {port_discovery, manual, fun is_discovery/1, "manual or stateless"},
      {secret_cookie, undefined, fun is_cookie/1,
       "an atom, a string or a binary of 1..1020 bytes, or undefined for the node's cookie"},
      timeout(connect_timeout, 5000),
@@ -98,24 +100,38 @@ load([{Key, Default, Check, Allowed} | Rest], Given, Acc) ->
         false when Key =:= secret_cookie -> {error, {invalid_setting, Key, hidden, Allowed}};
         false -> {error, {invalid_setting, Key, Value, Allowed}}
     end;
-load([], _Given, Acc) ->
+load([], Given, Acc) ->
     case check_address(Acc) of
-        ok -> load_checked(Acc);
+        ok -> load_discovered(discover(Given, Acc));
         Error -> Error
     end.
 
-load_checked(Acc) ->
+load_discovered({ok, Acc}) ->
     case check_tls([{client, uses(ssl, Acc)},
                     {server, maps:get(ssl_server_port, Acc) =/= false}], Acc) of
         ok -> persistent_term:put(?KEY, Acc);
         Error -> Error
-    end.
+    end;
+load_discovered(Error) ->
+    Error.
 
 check_address(#{ipv6_only := true, socket_ip := Ip}) when tuple_size(Ip) =:= 4, Ip =/= ?ANY_IPV4 ->
     {error, {conflicting_settings, [{ipv6_only, true}, {socket_ip, Ip}],
              "nothing comes over IPv6 to an IPv4 address"}};
 check_address(_Acc) ->
     ok.
+
+%% Puts the port that this node's name stands for in the place of the one in the settings. A server
+%% that is switched off stays so, but not one that is off because nobody has said anything.
+discover(Given, #{port_discovery := stateless, default_client_driver := Driver} = Acc) ->
+    Key = server_port(Driver),
+    case {Given, gen_rpc_discovery:port(node())} of
+        {#{Key := false}, _} -> {ok, Acc};
+        {#{}, {ok, Port}} -> {ok, Acc#{Key := Port}};
+        {#{}, {too_high, Port}} -> {error, {no_port, node(), Port}}
+    end;
+discover(_Given, Acc) ->
+    {ok, Acc}.
 
 %% Options of TLS are checked if they are needed or given.
 check_tls([{Role, Needed} | Rest], Acc) ->
@@ -155,6 +171,9 @@ format({invalid_setting, Key, Value, Allowed}) ->
 format({conflicting_settings, Settings, Why}) ->
     Parts = [io_lib:format("~s is ~0tp", [Key, Value]) || {Key, Value} <- Settings],
     lists:flatten([lists:join(" and ", Parts), ": ", Why]);
+format({no_port, Node, TooHigh}) ->
+    lists:flatten(io_lib:format("port_discovery is stateless, so ~0tp would listen on port ~b, and "
+                                "the last one is 65535", [Node, TooHigh]));
 format({unknown_setting, Key, Known}) ->
     Names = lists:join(", ", [atom_to_list(K) || K <- Known]),
     lists:flatten(io_lib:format("unknown setting ~0tp; the settings are ~s", [Key, Names])).
@@ -224,20 +243,34 @@ workers(client) -> {infinity, false};
 workers(server) -> {?MODULE:get(max_concurrent_calls), ?MODULE:get(kill_on_cancel)}.
 
 %% How to reach a node.
--spec target(node()) -> {driver(), inet:port_number()}.
+-spec target(node()) -> {driver(), inet:port_number()} | {error, port_over_65535}.
 target(Node) ->
     {internal, PerNode} = ?MODULE:get(client_config_per_node),
     case PerNode of
         #{Node := {Driver, Port}} -> {Driver, Port};
         #{Node := Port} when is_integer(Port) -> {?MODULE:get(default_client_driver), Port};
-        #{Node := Driver} -> {Driver, client_port(Driver)};
-        #{} -> default_target(?MODULE:get(default_client_driver))
+        #{Node := Driver} -> default_target(Driver, Node);
+        #{} -> default_target(?MODULE:get(default_client_driver), Node)
     end.
 
-default_target(Driver) -> {Driver, client_port(Driver)}.
+default_target(Driver, Node) ->
+    case discovers(Driver) andalso gen_rpc_discovery:port(Node) of
+        false -> {Driver, client_port(Driver)};
+        {ok, Port} -> {Driver, Port};
+        {too_high, _Port} -> {error, port_over_65535}
+    end.
 
 client_port(tcp) -> ?MODULE:get(tcp_client_port);
 client_port(ssl) -> ?MODULE:get(ssl_client_port).
+
+server_port(tcp) -> tcp_server_port;
+server_port(ssl) -> ssl_server_port.
+
+%% Whether the ports of nodes that are reached by this driver follow from their names.
+-spec discovers(driver()) -> boolean().
+discovers(Driver) ->
+    ?MODULE:get(port_discovery) =:= stateless
+        andalso ?MODULE:get(default_client_driver) =:= Driver.
 
 %% Whether a node may be called by this driver.
 -spec uses(driver()) -> boolean().
@@ -273,6 +306,8 @@ is_concurrency(infinity) -> true;
 is_concurrency(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#FFFFFFFF.
 
 is_policy(V) -> V =:= block orelse V =:= drop orelse V =:= error.
+
+is_discovery(V) -> V =:= manual orelse V =:= stateless.
 
 is_size(undefined) -> true;
 is_size(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#7FFFFFFF.

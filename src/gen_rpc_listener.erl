@@ -40,6 +40,13 @@ name(ssl) -> gen_rpc_listener_ssl.
 setting(tcp) -> tcp_server_port;
 setting(ssl) -> ssl_server_port.
 
+%% The setting that the port's number comes from.
+origin(Driver) ->
+    case gen_rpc_config:discovers(Driver) of
+        true -> port_discovery;
+        false -> setting(Driver)
+    end.
+
 -spec init(gen_rpc_config:driver()) -> {ok, state()} | {stop, term()}.
 init(Driver) ->
     _ = process_flag(trap_exit, true),
@@ -50,7 +57,7 @@ init(Driver) ->
         {ok, Actual} ->
             {ok, #state{driver = Driver, port = Port, number = Actual}};
         {error, Reason} ->
-            {stop, {cannot_listen, [{setting(Driver), Number}, {socket_ip, Ip}], Reason}}
+            {stop, {cannot_listen, [{origin(Driver), Number}, {socket_ip, Ip}], Reason}}
     end.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.

@@ -17,6 +17,9 @@
          ipv6_only_client/1]).
 -export([sizes_are_in_force/1, sizes_of_the_system/1, window_follows_the_size/1,
          read_at_once/1]).
+-export([port_of_a_name/1, three_nodes_over_tcp/1, three_nodes_over_tls/1,
+         no_server_stays_none/1, other_driver_keeps_its_ports/1, way_of_a_node_wins/1,
+         name_that_has_no_port/1, node_that_has_no_port/1, port_that_is_taken/1]).
 
 -import(gen_rpc_test_node, [call/4, rpc/4, run/2]).
 -import(gen_rpc_test_pair, [lines/2, lines/3]).
@@ -35,7 +38,7 @@ suite() ->
     [{timetrap, {seconds, 60}}].
 
 all() ->
-    [{group, ipv4}, {group, ipv6}, {group, buffers}].
+    [{group, ipv4}, {group, ipv6}, {group, buffers}, {group, discovery}].
 
 groups() ->
     [{ipv4, [], [every_ipv4_address_by_default, one_ipv4_address, address_of_nobody]},
@@ -44,7 +47,10 @@ groups() ->
                  host_with_only_an_ipv6_address, ipv6_after_ipv4, failure_that_says_most,
                  first_of_equal_failures, ipv6_only_client]},
      {buffers, [], [sizes_are_in_force, sizes_of_the_system, window_follows_the_size,
-                    read_at_once]}].
+                    read_at_once]},
+     {discovery, [], [port_of_a_name, three_nodes_over_tcp, three_nodes_over_tls,
+                      no_server_stays_none, other_driver_keeps_its_ports, way_of_a_node_wins,
+                      name_that_has_no_port, node_that_has_no_port, port_that_is_taken]}].
 
 init_per_suite(Config) ->
     [{tls, gen_rpc_test_tls:start_pair(proplists:get_value(priv_dir, Config))} | Config].
@@ -338,6 +344,151 @@ read_at_once(Config) ->
      end || {Asked, InForce} <- [{1, 16412}, {20000, 20000}, {1000000, 65536}, {undefined, 65536}],
             Restart <- [fun restart/3, fun restart_tls/3]].
 
+%%% Discovery
+
+%% The digits on the left of the @ count, and no others.
+port_of_a_name(_Config) ->
+    [?assertEqual({Name, Port}, {Name, gen_rpc_discovery:port(Name)})
+     || {Name, Port} <- [{'a1@host', {ok, 5371}},
+                         {'a@host', {ok, 5370}},
+                         {'a@host7', {ok, 5370}},
+                         {'1a@host', {ok, 5370}},
+                         {'a1b@host', {ok, 5370}},
+                         {'a1b23@10.0.0.5', {ok, 5393}},
+                         {'a0@host', {ok, 5370}},
+                         {'a007@host', {ok, 5377}},
+                         {'a-1@host', {ok, 5371}},
+                         {'12@host', {ok, 5382}},
+                         {'a@1@host', {ok, 5370}},
+                         {'a٣@host', {ok, 5370}},
+                         {nonode@nohost, {ok, 5370}},
+                         {'a60165@::1', {ok, 65535}},
+                         {'a60166@::1', {too_high, 65536}},
+                         {list_to_atom(lists:duplicate(250, $9) ++ "@host"),
+                          {too_high, 5369 + pow10(250)}}]].
+
+pow10(0) -> 1;
+pow10(N) -> 10 * pow10(N - 1).
+
+%% Three nodes on one host, and not a port in their settings: each calls each.
+three_nodes_over_tcp(_Config) ->
+    call_each_other(fun(_Node) -> [] end, port).
+
+%% Over TLS likewise. The other listener has no port of its own for each node, so it is switched off.
+three_nodes_over_tls(Config) ->
+    call_each_other(fun(Node) ->
+                            Options = options(Config, Node),
+                            [{default_client_driver, ssl}, {tcp_server_port, false},
+                             {ssl_server_options, Options}, {ssl_client_options, Options}]
+                    end, ssl_port).
+
+call_each_other(Settings, Key) ->
+    Numbers = free_numbers(3),
+    Nodes = [start_stateless(Name, Settings(node_of(Name))) || Name <- names(Numbers)],
+    ?assertEqual([5370 + N || N <- Numbers], [maps:get(Key, T) || T <- Nodes]),
+    [?assertEqual(maps:get(node, B), rpc(A, B, {erlang, node}, []))
+     || A <- Nodes, B <- Nodes, A =/= B],
+    [?assertEqual(2, length(gen_rpc_test_node:acceptors(T))) || T <- Nodes],
+    lists:foreach(fun gen_rpc_test_node:stop/1, Nodes).
+
+%% A node that says that it has no server has none, whatever its name, and still calls others.
+no_server_stays_none(_Config) ->
+    [Name1, Name2] = names(free_numbers(2)),
+    Server = start_stateless(Name1, []),
+    Client = start_stateless(Name2, [{tcp_server_port, false}]),
+    ?assertEqual(0, maps:get(port, Client)),
+    ?assertEqual(maps:get(node, Server), rpc(Client, Server, {erlang, node}, [])),
+    ?assertEqual({badrpc, nodedown}, rpc(Server, Client, {erlang, node}, [])),
+    lists:foreach(fun gen_rpc_test_node:stop/1, [Client, Server]).
+
+%% Names tell the port of the default driver alone.
+other_driver_keeps_its_ports(Config) ->
+    [N1, N2] = free_numbers(2),
+    [Name1, Name2] = names([N1, N2]),
+    TlsNumber = gen_rpc_test_node:free_port(),
+    Settings = fun(Name) ->
+                       Options = options(Config, node_of(Name)),
+                       [{ssl_server_options, Options}, {ssl_client_options, Options}]
+               end,
+    Server = start_stateless(Name1, [{ssl_server_port, TlsNumber} | Settings(Name1)]),
+    ?assertMatch(#{port := Port, ssl_port := TlsNumber} when Port =:= 5370 + N1, Server),
+    #{node := Node} = Server,
+    Client = start_stateless(Name2, [{client_config_per_node, {internal, #{Node => ssl}}},
+                                     {ssl_client_port, TlsNumber} | Settings(Name2)]),
+    ?assertEqual(0, maps:get(ssl_port, Client)),
+    ?assertEqual(Node, rpc(Client, Server, {erlang, node}, [])),
+    ?assertMatch(#{tls := #{}}, gen_rpc_test_node:connection(Client, Node)),
+    lists:foreach(fun gen_rpc_test_node:stop/1, [Client, Server]).
+
+%% An entry of a node that has a port wins; one with the driver alone leaves the port to the name.
+way_of_a_node_wins(Config) ->
+    {_, Elsewhere} = restart(Config, [], []),
+    [Name1, Name2] = names(free_numbers(2)),
+    ByName = start_stateless(Name1, []),
+    Client = start_stateless(Name2, []),
+    [begin
+         _ = gen_rpc_test_node:restart_app(
+               Client, [{port_discovery, stateless},
+                        {client_config_per_node,
+                         {internal, #{maps:get(node, Elsewhere) => Way,
+                                      maps:get(node, ByName) => tcp}}}]),
+         [?assertEqual({Way, Node}, {Way, rpc(Client, T, {erlang, node}, [])})
+          || #{node := Node} = T <- [Elsewhere, ByName]]
+     end || Way <- [{tcp, maps:get(port, Elsewhere)}, maps:get(port, Elsewhere)]],
+    lists:foreach(fun gen_rpc_test_node:stop/1, [Client, ByName]).
+
+%% A node whose port would be over 65535 does not start, and says why; without a server it may.
+name_that_has_no_port(_Config) ->
+    [Name] = names([60166]),
+    Node = node_of(Name),
+    T = gen_rpc_test_node:start(Name, []),
+    ok = gen_rpc_test_events:install(T),
+    ok = gen_rpc_test_node:stop_app(T),
+    ?assertMatch({error, {{no_port, Node, 65536}, _}},
+                 start_app(T, [{port_discovery, stateless}])),
+    [#{level := error, text := Text}] = gen_rpc_test_events:ours(T),
+    named(["invalid setting", "port_discovery", "stateless", Name, "65536", "65535"], Text),
+    ?assertEqual([], gen_rpc_test_node:leftovers(T)),
+    ?assertEqual(ok, start_app(T, [{port_discovery, stateless}, {tcp_server_port, false}])),
+    ok = gen_rpc_test_node:stop(T).
+
+%% Another node whose port would be over that can't be reached: logged, and no reason to crash.
+node_that_has_no_port(Config) ->
+    [Name] = names(free_numbers(1)),
+    [TooHigh] = [node_of(N) || N <- names([60166])],
+    Client = start_stateless(Name, []),
+    ok = gen_rpc_test_events:install(Client),
+    ?assertEqual({badrpc, nodedown}, call(Client, gen_rpc, call, [TooHigh, erlang, node, []])),
+    ?assertEqual(true, call(Client, gen_rpc, cast, [TooHigh, erlang, node, []])),
+    ?assertMatch([#{node := TooHigh, reason := port_over_65535},
+                  #{node := TooHigh, reason := port_over_65535}],
+                 lines(Client, "cannot connect")),
+    ?assertMatch([#{reason := nodedown}], lines(Client, "cast dropped", 1)),
+    ?assertEqual([], gen_rpc_test_pair:crashes(Client)),
+    ok = gen_rpc_test_node:stop(Client),
+    %% A port of its own makes it as good as any other.
+    {_, Server} = restart(Config, [], []),
+    ?assertEqual({tcp, maps:get(port, Server)},
+                 run(Server, fun() ->
+                                     Way = {internal, #{TooHigh => maps:get(port, Server)}},
+                                     ok = gen_rpc_config:load([{port_discovery, stateless},
+                                                               {tcp_server_port, false},
+                                                               {client_config_per_node, Way}]),
+                                     gen_rpc_config:target(TooHigh)
+                             end)).
+
+%% Two nodes whose names have the same digits can't both be on one host; the second one says so.
+port_that_is_taken(_Config) ->
+    [N] = free_numbers(1),
+    [Name1, Name2] = names([N, N]),
+    First = start_stateless(Name1, []),
+    Second = gen_rpc_test_node:start(Name2, []),
+    ok = gen_rpc_test_node:stop_app(Second),
+    {error, Reason} = start_app(Second, [{port_discovery, stateless}]),
+    named(["port_discovery", integer_to_list(5370 + N), "eaddrinuse"],
+          io_lib:format("~0p", [Reason])),
+    lists:foreach(fun gen_rpc_test_node:stop/1, [First, Second]).
+
 %%% Helpers
 
 pair(Config) ->
@@ -369,6 +520,12 @@ names(Numbers) ->
     [lists:concat(["a", os:getpid(), "-", erlang:unique_integer([positive]), "n", N])
      || N <- Numbers].
 
+node_of(Name) ->
+    list_to_atom(Name ++ "@127.0.0.1").
+
+start_stateless(Name, Settings) ->
+    gen_rpc_test_node:start(Name, [{port_discovery, stateless} | Settings]).
+
 %% As from a sys.config with these settings and no others, on a node where gen_rpc does not run.
 start_app(T, Settings) ->
     run(T, fun() ->
@@ -377,6 +534,21 @@ start_app(T, Settings) ->
                    [ok = application:set_env(gen_rpc, Key, Value) || {Key, Value} <- Settings],
                    application:start(gen_rpc)
            end).
+
+%% Numbers of which the ports are free, and not those that the kernel gives to others.
+free_numbers(Count) ->
+    First = 1000 + rand:uniform(20000),
+    Numbers = lists:seq(First, First + Count - 1),
+    case lists:all(fun(N) -> is_free(5370 + N) end, Numbers) of
+        true -> Numbers;
+        false -> free_numbers(Count)
+    end.
+
+is_free(Port) ->
+    case gen_tcp:listen(Port, [{reuseaddr, true}]) of
+        {ok, Socket} -> gen_tcp:close(Socket) =:= ok;
+        {error, eaddrinuse} -> false
+    end.
 
 named(Parts, Text) ->
     [?assertNotEqual({Part, nomatch}, {Part, string:find(Text, Part)}) || Part <- Parts].

@@ -8,8 +8,8 @@
 #define ROOM_MIN ((size_t)4 * 1024)
 
 /*
- * A busy one grows to a bound between these: a small frame has to fit, and all frames that one read
- * brings are delivered in one callback, the smallest ones in more than half a millisecond.
+ * A busy one grows to a bound between these: a small frame has to fit, and all replies that one read
+ * brings are delivered in one callback: 3855 of the smallest in 64 KiB, in 1.3 ms.
  */
 #define ROOM_BOUND_MIN (GR_FRAME_START_MAX + GR_SMALL_MAX)
 #define ROOM_BOUND_MAX ((size_t)64 * 1024)

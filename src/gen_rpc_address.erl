@@ -1,5 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Addresses of other nodes: which families are used, and what the host of a node name resolves to.
+%% Addresses of other nodes: which families are used, and what the host of a node resolves to.
 -module(gen_rpc_address).
 
 -export([families/0, resolve/2]).
@@ -12,20 +12,18 @@ families() ->
         false -> [inet, inet6]
     end.
 
-%% The addresses of one family, at least one.
--spec resolve(node(), inet | inet6) -> {ok, [inet:ip_address()]} | {error, atom()}.
-resolve(Node, Family) ->
-    case gen_rpc_dest:host(Node) of
-        {ok, Host} -> found(inet:getaddrs(Host, Family));
-        none -> {error, no_host_in_node_name}
-    end.
+%% The addresses of one family, at least one. An address of the other family has none.
+-spec resolve(inet:hostname() | inet:ip_address(), inet | inet6) ->
+          {ok, [inet:ip_address()]} | {error, atom()}.
+resolve(Host, Family) ->
+    found(inet:getaddrs(Host, Family)).
 
 found({ok, Addresses}) ->
     case [Address || Address <- Addresses, not is_mapped(Address)] of
         [] -> found({error, nxdomain});
         Own -> {ok, Own}
     end;
-found({error, nxdomain}) ->
+found({error, Reason}) when Reason =:= nxdomain; Reason =:= eafnosupport ->
     case gen_rpc_config:get(ipv6_only) of
         true -> {error, no_ipv6_address};
         false -> {error, nxdomain}

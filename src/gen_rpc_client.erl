@@ -15,6 +15,7 @@
                 phase = new :: new | connecting | up | closing,
                 driver = tcp :: gen_rpc_config:driver(), % known when it connects
                 port :: port() | undefined,
+                host = "" :: inet:hostname(), % likewise
                 number = 0 :: inet:port_number(), % likewise
                 families = [] :: [inet | inet6], % not yet resolved
                 addresses = [] :: [inet:ip_address()], % not yet tried
@@ -114,20 +115,23 @@ format_status(Status) ->
 %%% Connecting
 
 connect(#state{dest = Dest} = State) ->
-    case gen_rpc_config:target(gen_rpc_dest:node(Dest)) of
-        {error, Reason} ->
+    Node = gen_rpc_dest:node(Dest),
+    case {gen_rpc_dest:host(Node), gen_rpc_config:target(Node)} of
+        {none, _} ->
+            give_up(State, no_host_in_node_name);
+        {_, {error, Reason}} ->
             give_up(State, Reason);
-        {Driver, Number} ->
-            try_next(State#state{driver = Driver, number = Number,
+        {{ok, Host}, {Driver, Number}} ->
+            try_next(State#state{driver = Driver, host = Host, number = Number,
                                  families = gen_rpc_address:families()})
     end.
 
 %% The second family is not asked for before the first one has failed: that may take long.
 try_next(#state{addresses = [], families = []} = State) ->
     give_up(State);
-try_next(#state{addresses = [], families = [Family | Rest], dest = Dest} = State0) ->
+try_next(#state{addresses = [], families = [Family | Rest], host = Host} = State0) ->
     State = State0#state{families = Rest, address = undefined},
-    case gen_rpc_address:resolve(gen_rpc_dest:node(Dest), Family) of
+    case gen_rpc_address:resolve(Host, Family) of
         {ok, Addresses} -> try_next(State#state{addresses = Addresses});
         {error, Reason} -> try_next(failed(State, Reason))
     end;

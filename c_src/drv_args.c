@@ -89,6 +89,15 @@ socklen_t drv_args_addr(drv_args *a, drv_addr *addr)
     return 0;
 }
 
+drv_sockopts drv_args_sockopts(drv_args *a)
+{
+    drv_sockopts o;
+    o.v6only = drv_args_u8(a) != 0;
+    o.sndbuf = drv_args_u32(a);
+    o.recbuf = drv_args_u32(a);
+    return o;
+}
+
 int drv_args_done(const drv_args *a)
 {
     return !a->short_of && a->at == a->end;

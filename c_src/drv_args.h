@@ -24,6 +24,13 @@ typedef union drv_addr {
     struct sockaddr_in6 in6;
 } drv_addr;
 
+/* What a socket is opened with. */
+typedef struct drv_sockopts {
+    int v6only;      /* if it is of IPv6, it does not speak IPv4 as well */
+    uint32_t sndbuf; /* bytes; 0: the system's size, which it may change with the connection */
+    uint32_t recbuf; /* likewise */
+} drv_sockopts;
+
 static inline drv_args drv_args_of(const void *buf, size_t size)
 {
     drv_args a = {buf, (const uint8_t *)buf + size, 0};
@@ -46,6 +53,9 @@ gr_str drv_args_blob(drv_args *a);
 
 /* Family (4 or 6), port, address. Returns the address's size, 0 if it is not one. */
 socklen_t drv_args_addr(drv_args *a, drv_addr *addr);
+
+/* Whether IPv6 only, size to send from, size to receive into. */
+drv_sockopts drv_args_sockopts(drv_args *a);
 
 /* 0 when a field was missing or something is left over. */
 int drv_args_done(const drv_args *a);

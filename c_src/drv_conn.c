@@ -50,6 +50,7 @@ static int read_config(gr_role role, const uint8_t *buf, size_t size, conn_confi
     s->compress = drv_args_u8(&a);
     s->compress_context = drv_args_u8(&a);
     s->compress_min = drv_args_u32(&a);
+    s->read_max = drv_args_u32(&a);
     out->keepalive.idle = drv_args_u32(&a);
     out->keepalive.interval = drv_args_u32(&a);
     out->keepalive.count = drv_args_u32(&a);
@@ -291,6 +292,7 @@ ErlDrvSSizeT drv_conn_connect(drv_port *p, const char *buf, size_t size, drv_res
     drv_addr addr;
     conn_config cfg;
     socklen_t addr_size = drv_args_addr(&a, &addr);
+    drv_sockopts opts = drv_args_sockopts(&a);
     uint64_t timeout = drv_args_time(&a);
     size_t left = (size_t)(a.end - a.at);
     if (a.short_of || !addr_size || p->kind != DRV_KIND_NEW ||
@@ -301,7 +303,7 @@ ErlDrvSSizeT drv_conn_connect(drv_port *p, const char *buf, size_t size, drv_res
         return drv_result_name(r, "enomem");
     if (find_tls(c, &cfg) != GR_OK)
         return drv_result_name(r, "no_such_tls_configuration");
-    int fd = drv_sock_connect(&addr, addr_size);
+    int fd = drv_sock_connect(&addr, addr_size, &opts);
     if (fd < 0)
         return drv_result_name(r, erl_errno_id(-fd));
     c->fd = fd;
@@ -412,7 +414,7 @@ static ErlDrvSSizeT do_taken(drv_conn *c, const char *buf, size_t size)
 }
 
 #define INFO_COUNTERS 18
-#define INFO_FIXED (2 + INFO_COUNTERS * 8 + 3 * 4)
+#define INFO_FIXED (2 + INFO_COUNTERS * 8 + 6 * 4)
 #define INFO_SUITE_MAX 64
 
 /* Version (0: no TLS), whether resumed, name of the suite. Returns how many bytes it put. */
@@ -437,13 +439,17 @@ static ErlDrvSSizeT do_info(const drv_conn *c, drv_result *r)
 {
     gr_session_stats st;
     drv_keepalive k;
+    uint32_t sndbuf = 0;
+    uint32_t recbuf = 0;
     uint8_t out[INFO_FIXED + 2 + INFO_SUITE_MAX] = {(uint8_t)c->state, (uint8_t)(c->server != 0)};
     memset(&st, 0, sizeof st);
     memset(&k, 0, sizeof k);
     if (c->session)
         gr_session_stats_get(c->session, &st);
-    if (c->fd >= 0)
+    if (c->fd >= 0) {
         drv_sock_keepalive(c->fd, &k);
+        drv_sock_sizes(c->fd, &sndbuf, &recbuf);
+    }
     const uint64_t counters[INFO_COUNTERS] = {
         st.calls,       st.served,     st.waiting, st.output,     st.bytes_in,   st.bytes_out,
         st.frames_in,   st.frames_out, st.late,    st.held,       st.too_late,   st.cancels_in,
@@ -454,6 +460,9 @@ static ErlDrvSSizeT do_info(const drv_conn *c, drv_result *r)
     gr_put32(at, k.idle);
     gr_put32(at + 4, k.interval);
     gr_put32(at + 8, k.count);
+    gr_put32(at + 12, sndbuf);
+    gr_put32(at + 16, recbuf);
+    gr_put32(at + 20, (uint32_t)st.read_max);
     return drv_result_bytes(r, out, INFO_FIXED + put_tls_info(c, out + INFO_FIXED));
 }
 

@@ -74,10 +74,11 @@ ErlDrvSSizeT drv_listener_open(drv_port *p, const char *buf, size_t size, drv_re
     drv_args a = drv_args_of(buf, size);
     drv_addr addr;
     socklen_t addr_size = drv_args_addr(&a, &addr);
+    drv_sockopts opts = drv_args_sockopts(&a);
     uint32_t max = drv_args_u32(&a);
     if (!drv_args_done(&a) || !addr_size || p->kind != DRV_KIND_NEW)
         return -1;
-    int fd = drv_sock_listen(&addr, addr_size);
+    int fd = drv_sock_listen(&addr, addr_size, &opts);
     if (fd < 0)
         return drv_result_name(r, erl_errno_id(-fd));
     drv_listener *l = driver_alloc(sizeof *l);

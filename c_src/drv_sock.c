@@ -10,12 +10,6 @@
 
 #include "gr_wire.h"
 
-static int open_socket(const drv_addr *addr)
-{
-    int fd = socket(addr->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-    return fd < 0 ? -errno : fd;
-}
-
 static int set_int(int fd, int level, int name, int value)
 {
     return setsockopt(fd, level, name, &value, sizeof value) < 0 ? -errno : 0;
@@ -34,9 +28,32 @@ static int close_with(int fd, int rc)
     return rc;
 }
 
-int drv_sock_connect(const drv_addr *addr, socklen_t size)
+static int set_size(int fd, int name, uint32_t size)
 {
-    int fd = open_socket(addr);
+    return size ? set_int(fd, SOL_SOCKET, name, size > INT_MAX ? INT_MAX : (int)size) : 0;
+}
+
+/*
+ * The sizes come before connect or listen, because the window scale that a connection begins with
+ * follows from them. Whether an IPv6 socket speaks IPv4 is not left to a sysctl.
+ */
+static int open_socket(const drv_addr *addr, const drv_sockopts *o)
+{
+    int family = addr->sa.sa_family;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    if (fd < 0)
+        return -errno;
+    int rc = family == AF_INET6 ? set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, o->v6only) : 0;
+    if (rc == 0)
+        rc = set_size(fd, SO_SNDBUF, o->sndbuf);
+    if (rc == 0)
+        rc = set_size(fd, SO_RCVBUF, o->recbuf);
+    return rc == 0 ? fd : close_with(fd, rc);
+}
+
+int drv_sock_connect(const drv_addr *addr, socklen_t size, const drv_sockopts *o)
+{
+    int fd = open_socket(addr, o);
     if (fd < 0)
         return fd;
     if (connect(fd, &addr->sa, size) < 0 && errno != EINPROGRESS && errno != EINTR)
@@ -53,9 +70,9 @@ int drv_sock_connected(int fd)
     return -error;
 }
 
-int drv_sock_listen(const drv_addr *addr, socklen_t size)
+int drv_sock_listen(const drv_addr *addr, socklen_t size, const drv_sockopts *o)
 {
-    int fd = open_socket(addr);
+    int fd = open_socket(addr, o);
     if (fd < 0)
         return fd;
     int rc = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -106,6 +123,12 @@ void drv_sock_keepalive(int fd, drv_keepalive *k)
     k->count = (uint32_t)get_int(fd, IPPROTO_TCP, TCP_KEEPCNT);
 }
 
+void drv_sock_sizes(int fd, uint32_t *sndbuf, uint32_t *recbuf)
+{
+    *sndbuf = (uint32_t)get_int(fd, SOL_SOCKET, SO_SNDBUF);
+    *recbuf = (uint32_t)get_int(fd, SOL_SOCKET, SO_RCVBUF);
+}
+
 uint16_t drv_sock_port(int fd)
 {
     drv_addr a;
@@ -116,16 +139,20 @@ uint16_t drv_sock_port(int fd)
     return ntohs(a.sa.sa_family == AF_INET6 ? a.in6.sin6_port : a.in4.sin_port);
 }
 
+static size_t format(uint8_t family, in_port_t port, const void *ip, size_t size, uint8_t out[19])
+{
+    out[0] = family;
+    gr_put16(out + 1, ntohs(port));
+    memcpy(out + 3, ip, size);
+    return 3 + size;
+}
+
 size_t drv_sock_format(const drv_addr *addr, uint8_t out[19])
 {
-    if (addr->sa.sa_family == AF_INET6) {
-        out[0] = 6;
-        gr_put16(out + 1, ntohs(addr->in6.sin6_port));
-        memcpy(out + 3, &addr->in6.sin6_addr, 16);
-        return 19;
-    }
-    out[0] = 4;
-    gr_put16(out + 1, ntohs(addr->in4.sin_port));
-    memcpy(out + 3, &addr->in4.sin_addr, 4);
-    return 7;
+    if (addr->sa.sa_family != AF_INET6)
+        return format(4, addr->in4.sin_port, &addr->in4.sin_addr, 4, out);
+    const struct in6_addr *ip = &addr->in6.sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(ip))
+        return format(4, addr->in6.sin6_port, ip->s6_addr + 12, 4, out);
+    return format(6, addr->in6.sin6_port, ip, 16, out);
 }

@@ -12,13 +12,13 @@ typedef struct drv_keepalive {
 } drv_keepalive;
 
 /* Starts to connect. The socket becomes writable when it is connected or has failed. */
-int drv_sock_connect(const drv_addr *addr, socklen_t size);
+int drv_sock_connect(const drv_addr *addr, socklen_t size, const drv_sockopts *o);
 
 /* Whether the connect that has become writable succeeded. */
 int drv_sock_connected(int fd);
 
-/* Listens with the longest backlog that the system allows. */
-int drv_sock_listen(const drv_addr *addr, socklen_t size);
+/* Listens with the longest backlog that the system allows. What is accepted has the same sizes. */
+int drv_sock_listen(const drv_addr *addr, socklen_t size, const drv_sockopts *o);
 
 int drv_sock_accept(int fd, drv_addr *peer);
 
@@ -28,10 +28,16 @@ int drv_sock_tune(int fd, const drv_keepalive *k);
 /* What the kernel has; zeros where keepalive is off. */
 void drv_sock_keepalive(int fd, drv_keepalive *k);
 
+/* Sizes of the kernel's buffers, bytes. Linux counts its own overhead: twice what was asked for. */
+void drv_sock_sizes(int fd, uint32_t *sndbuf, uint32_t *recbuf);
+
 /* Port that the socket is bound to; 0 if it is not. */
 uint16_t drv_sock_port(int fd);
 
-/* Family (4 or 6), port and address to out, at most 19 bytes. Returns how many. */
+/*
+ * Family (4 or 6), port and address to out, at most 19 bytes. Returns how many. An address of IPv4 that
+ * an IPv6 socket has mapped is one of IPv4.
+ */
 size_t drv_sock_format(const drv_addr *addr, uint8_t out[19]);
 
 #endif

@@ -4,9 +4,15 @@
 
 #include <string.h>
 
-/* An idle connection that got a ping holds this much; a busy one grows to the other. */
+/* An idle connection that got a ping holds this much. */
 #define ROOM_MIN ((size_t)4 * 1024)
-#define ROOM_MAX ((size_t)64 * 1024)
+
+/*
+ * A busy one grows to a bound between these: a small frame has to fit, and all replies that one read
+ * brings are delivered in one callback: 3855 of the smallest in 64 KiB, in 1.3 ms.
+ */
+#define ROOM_BOUND_MIN (GR_FRAME_START_MAX + GR_SMALL_MAX)
+#define ROOM_BOUND_MAX ((size_t)64 * 1024)
 
 /*
  * Of what comes behind the fragment that is being read: enough for its next head and some small frames.
@@ -24,8 +30,16 @@ void gr_reader_init(gr_reader *r, const gr_mem *mem, const gr_blob_ops *blobs, i
     r->mem = mem;
     r->blobs = blobs;
     r->from_server = from_server;
+    r->room_max = ROOM_BOUND_MAX;
     r->budget = INFLATE_TURN;
     gr_slots_init(&r->slots, mem, blobs, limit);
+}
+
+void gr_reader_bound(gr_reader *r, uint64_t size)
+{
+    if (!size || size > ROOM_BOUND_MAX)
+        size = ROOM_BOUND_MAX;
+    r->room_max = size < ROOM_BOUND_MIN ? ROOM_BOUND_MIN : (size_t)size;
 }
 
 void gr_reader_clear(gr_reader *r)
@@ -91,8 +105,8 @@ static int make_room(gr_reader *r)
     r->end = have;
     if (!r->buf)
         return resize(r, ROOM_MIN);
-    if (r->room < ROOM_MAX && (r->filled_up || frame_need(r) > r->room))
-        return resize(r, ROOM_MAX);
+    if (r->room < r->room_max && (r->filled_up || frame_need(r) > r->room))
+        return resize(r, r->room_max);
     return GR_OK;
 }
 

@@ -16,6 +16,7 @@ typedef struct gr_reader {
     int from_server; /* whether the peer is the accepting side */
     uint8_t *buf;    /* NULL: nothing is buffered */
     size_t room;     /* of buf */
+    size_t room_max; /* that it grows to */
     size_t start;    /* first byte not yet consumed */
     size_t end;      /* behind the last byte received */
     int filled_up;   /* the last read left no room: more room pays */
@@ -45,6 +46,9 @@ typedef struct gr_input {
 void gr_reader_init(gr_reader *r, const gr_mem *mem, const gr_blob_ops *blobs, int from_server,
                     uint64_t limit);
 void gr_reader_clear(gr_reader *r);
+
+/* How large the buffer may grow, bytes. Brought into what a frame needs and a callback can take; 0: the most. */
+void gr_reader_bound(gr_reader *r, uint64_t size);
 
 /* Gives back what is empty. */
 void gr_reader_trim(gr_reader *r);

@@ -66,6 +66,7 @@ int gr_session_new(gr_session **out, const gr_mem *mem, const gr_blob_ops *blobs
     s->blobs = blobs;
     configure(s, cfg);
     gr_reader_init(&s->in, mem, blobs, s->role == GR_CLIENT, s->max_message);
+    gr_reader_bound(&s->in, cfg->read_max);
     gr_inbox_init(&s->inbox, mem, blobs);
     gr_inbox_init(&s->ordered, mem, blobs);
     gr_lanes_init(&s->lanes, mem, blobs, cfg->frame_max, cfg->compress);
@@ -678,4 +679,5 @@ void gr_session_stats_get(const gr_session *s, gr_session_stats *out)
     out->blocked_ms = s->blocked_ms;
     out->deflate_in = s->deflate_in + s->lanes.deflate_in;
     out->deflate_out = s->deflate_out + s->lanes.deflate_out;
+    out->read_max = s->in.room_max;
 }

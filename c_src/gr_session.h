@@ -33,6 +33,7 @@ typedef struct gr_session_config {
     gr_auth_config auth;   /* auth.max_message: at most GR_MESSAGE_MAX */
     uint64_t output_limit; /* bytes queued on a lane from which on submitters get GR_EBUSY */
     size_t frame_max;      /* bytes of a fragment with its head: FRAME_MIN to FRAME_MAX */
+    uint64_t read_max;     /* bytes of the input buffer, see gr_reader_bound */
     int compress;          /* level, 1 to 9; 0: nothing is compressed */
     int compress_context;  /* small messages refer to those before them */
     size_t compress_min;   /* bytes of the smallest message that is compressed */
@@ -103,6 +104,7 @@ typedef struct gr_session_stats {
     uint64_t blocked_ms;  /* for how long, those that were woken, all together */
     uint64_t deflate_in;  /* bytes before compression of what was sent compressed */
     uint64_t deflate_out; /* and after it */
+    uint64_t read_max;    /* bytes that the input buffer may grow to */
 } gr_session_stats;
 
 /*

@@ -16,13 +16,18 @@
                 source :: gen_rpc_foreign:t() | undefined, % while it is asked
                 driver = tcp :: gen_rpc_config:driver(), % known when it connects
                 port :: port() | undefined,
-                targets = [] :: [gen_rpc_target:target()], % not yet resolved
-                addresses = [] :: [address()], % not yet tried
+                targets = [] :: [gen_rpc_target:target()], % not yet tried
+                host = "" :: gen_rpc_external_source:host(), % of the one that is tried
+                number = 0 :: inet:port_number(), % likewise
+                families = [] :: [inet | inet6], % not yet resolved
+                addresses = [] :: [inet:ip_address()], % not yet tried
                 address :: address() | undefined, % tried last
+                failure = {nxdomain, undefined} :: failure(), % until now
                 waiting = [] :: [gen_server:from()]}).
 
 -type address() :: {inet:ip_address(), inet:port_number()}.
 -type reason() :: gen_rpc_port:reason() | {external_source_error, term()}.
+-type failure() :: {reason(), address() | undefined}.
 -type state() :: #state{}.
 
 -spec start_link(gen_rpc:dest()) -> gen_server:start_ret().
@@ -76,7 +81,7 @@ handle_info({Port, flush}, #state{port = Port} = State) ->
 handle_info({Port, up, _Peer, _Limit}, #state{port = Port, phase = connecting} = State) ->
     ok = gen_rpc_registry:up(State#state.dest, self(), Port),
     tell(State, {ok, Port}),
-    {noreply, State#state{phase = up, targets = [], addresses = [], waiting = []}};
+    {noreply, State#state{phase = up, targets = [], families = [], addresses = [], waiting = []}};
 handle_info({Port, down, Reason}, #state{port = Port} = State) ->
     down(State, Reason);
 handle_info({Port, idle}, #state{port = Port, phase = up} = State) ->
@@ -144,22 +149,22 @@ answered({error, Reason}, State) ->
     give_up(State, {external_source_error, Reason}).
 
 connect(State, Targets) ->
-    try_next(State#state{phase = connecting, targets = Targets}, nxdomain).
+    try_next(State#state{phase = connecting, targets = Targets}).
 
-%% An address may do as it is.
-resolve(Host) when is_tuple(Host) -> {ok, [Host]};
-resolve(Host) -> inet:getaddrs(Host, inet).
-
-try_next(#state{addresses = [], targets = []} = State, Reason) ->
-    give_up(State, Reason);
-try_next(#state{addresses = [], targets = [{Driver, Host, Number} | Rest]} = State0, _Reason) ->
-    State = State0#state{driver = Driver, targets = Rest, address = undefined},
-    case resolve(Host) of
-        {ok, Addresses} -> try_next(State#state{addresses = [{A, Number} || A <- Addresses]},
-                                    nxdomain);
-        {error, Reason} -> try_next(State, Reason)
+%% A target's second family is not asked for before the first one has failed: that may take long.
+try_next(#state{addresses = [], families = [], targets = []} = State) ->
+    give_up(State);
+try_next(#state{addresses = [], families = [], targets = [{Driver, Host, Number} | Rest]} = State) ->
+    try_next(State#state{driver = Driver, host = Host, number = Number, targets = Rest,
+                         families = gen_rpc_address:families(Host)});
+try_next(#state{addresses = [], families = [Family | Rest], host = Host} = State0) ->
+    State = State0#state{families = Rest, address = undefined},
+    case gen_rpc_address:resolve(Host, Family) of
+        {ok, Addresses} -> try_next(State#state{addresses = Addresses});
+        {error, Reason} -> try_next(failed(State, Reason))
     end;
-try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
+try_next(#state{addresses = [Ip | Rest], number = Number, dest = Dest} = State0) ->
+    Address = {Ip, Number},
     State = State0#state{addresses = Rest, address = Address},
     case gen_rpc_config:connection(client) of
         none ->
@@ -173,7 +178,7 @@ try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
                     {noreply, State#state{port = Port}};
                 {error, Reason} ->
                     ok = gen_rpc_port:close(Port),
-                    try_next(State, Reason)
+                    try_next(failed(State, Reason))
             end
     end.
 
@@ -181,7 +186,24 @@ try_next(#state{addresses = [Address | Rest], dest = Dest} = State0, _Reason) ->
 whom(tcp, Node) -> #{target => atom_to_binary(Node)};
 whom(ssl, Node) -> maps:merge(whom(tcp, Node), gen_rpc_tls:client(Node)).
 
-give_up(#state{dest = Dest, address = Address} = State, Reason) ->
+%% Of several failures the one that says most is told, and of equal ones the first.
+failed(#state{failure = {Before, _}, address = Address} = State, Reason) ->
+    case weight(Reason) > weight(Before) of
+        true -> State#state{failure = {Reason, Address}};
+        false -> State
+    end.
+
+%% Whoever has answered is perhaps the node that was meant.
+weight(nxdomain) -> 0;
+weight(invalid_cookie) -> 2;
+weight(wrong_node) -> 2;
+weight({tls, _}) -> 2;
+weight(_Unreachable) -> 1.
+
+give_up(State, Reason) ->
+    give_up(State#state{failure = {Reason, undefined}}).
+
+give_up(#state{dest = Dest, failure = {Reason, Address}} = State) ->
     Node = gen_rpc_dest:node(Dest),
     Report = gen_rpc_log:reason(Reason, #{what => "cannot connect", node => Node}),
     gen_rpc_log:warning(maps:merge(Report, where(Address))),
@@ -201,7 +223,7 @@ tell(#state{waiting = Waiting}, Message) ->
 
 down(#state{phase = connecting, port = Port} = State, Reason) ->
     ok = gen_rpc_port:close(Port),
-    try_next(State#state{port = undefined}, Reason);
+    try_next(failed(State#state{port = undefined}, Reason));
 down(#state{port = Port} = State0, Reason) ->
     State = lost(State0, Reason),
     ok = gen_rpc_port:drain(Port),

@@ -4,13 +4,15 @@
 -module(gen_rpc_config).
 
 -export([load/1, reload/1, unload/0, get/1, policy/0, format/1]).
--export([cookie/0, connection/1, target/1, target/2, is_way/1, uses/1]).
+-export([cookie/0, connection/1, listening/0]).
+-export([target/1, target/2, is_way/1, uses/1, discovers/1]).
 
 -define(KEY, ?MODULE).
 
 -define(MAX_TIMEOUT, 16#FFFFFFFE). % the driver keeps times as 32-bit milliseconds
 -define(MAX_COOKIE, 1020). % an atom: 255 characters of at most 4 bytes
 -define(MIB, (1024 * 1024)).
+-define(ANY_IPV4, {0, 0, 0, 0}).
 
 -define(IS_TLS(Setting), (Setting =:= ssl_server_options orelse Setting =:= ssl_client_options)).
 
@@ -22,6 +24,8 @@
 -type reason() :: {invalid_setting, atom(), Value :: term(), Allowed :: string()}
                 | {unknown_setting, atom(), Known :: [atom()]}
                 | {restart_needed, [atom()]}
+                | {conflicting_settings, [{atom(), Value :: term()}], Why :: string()}
+                | {no_port, node(), TooHigh :: pos_integer()}
                 | gen_rpc_tls_options:reason().
 -type driver() :: tcp | ssl.
 -type way() :: {driver(), inet:port_number()} | inet:port_number() | driver().
@@ -40,6 +44,7 @@ settings() ->
      {client_config_per_node, {internal, #{}}, fun is_client_config/1,
       "{internal, #{Node => Driver | Port | {Driver, Port}}}, Driver tcp or ssl, Port in 1..65535, "
       "or {external, Module}, or {Module, Function}"},
+     {port_discovery, manual, fun is_discovery/1, "manual or stateless"},
      integer(source_cache_ttl, 5000, 0, ?MAX_TIMEOUT, "milliseconds"),
      {register_with_epmd, false, fun is_boolean/1, "true or false"},
      {secret_cookie, undefined, fun is_cookie/1,
@@ -52,6 +57,12 @@ settings() ->
      timeout(client_inactivity_timeout, infinity),
      timeout(server_inactivity_timeout, infinity),
      timeout(async_call_inactivity_timeout, infinity),
+     {socket_ip, ?ANY_IPV4, fun inet:is_ip_address/1,
+      "an IPv4 or IPv6 address as a tuple, such as {0,0,0,0} or {0,0,0,0,0,0,0,0}"},
+     {ipv6_only, false, fun is_boolean/1, "true or false"},
+     bytes(socket_sndbuf),
+     bytes(socket_recbuf),
+     bytes(socket_buffer),
      integer(socket_keepalive_idle, 5, 1, 32767, "seconds"),
      integer(socket_keepalive_interval, 5, 1, 32767, "seconds"),
      integer(socket_keepalive_count, 2, 1, 127, "probes"),
@@ -77,10 +88,13 @@ integer(Key, Default, Min, Max, Unit) ->
      fun(V) -> is_integer(V) andalso V >= Min andalso V =< Max end,
      lists:flatten(io_lib:format("~s, ~b..~b", [Unit, Min, Max]))}.
 
+bytes(Key) ->
+    {Key, undefined, fun is_size/1, "bytes (1..2147483647) or undefined"}.
+
 %% What a running application does not look at again: its sockets are open, its files are read.
 fixed() ->
     [tcp_server_port, ssl_server_port, ssl_server_options, ssl_client_options, max_connections,
-     register_with_epmd].
+     socket_ip, ipv6_only, port_discovery, register_with_epmd].
 
 %% Checks the application's environment and makes it the settings in force.
 -spec load([{atom(), term()}]) -> ok | {error, reason()}.
@@ -123,12 +137,38 @@ check([{Key, Default, Check, Allowed} | Rest], Given, Acc) ->
         false when Key =:= secret_cookie -> {error, {invalid_setting, Key, hidden, Allowed}};
         false -> {error, {invalid_setting, Key, Value, Allowed}}
     end;
-check([], _Given, Acc) ->
+check([], Given, Acc) ->
+    case check_address(Acc) of
+        ok -> check_discovered(discover(Given, Acc));
+        Error -> Error
+    end.
+
+check_discovered({ok, Acc}) ->
     case check_tls([{client, uses(ssl, Acc)},
                     {server, maps:get(ssl_server_port, Acc) =/= false}], Acc) of
         ok -> {ok, Acc};
         Error -> Error
-    end.
+    end;
+check_discovered(Error) ->
+    Error.
+
+check_address(#{ipv6_only := true, socket_ip := Ip}) when tuple_size(Ip) =:= 4, Ip =/= ?ANY_IPV4 ->
+    {error, {conflicting_settings, [{ipv6_only, true}, {socket_ip, Ip}],
+             "nothing comes over IPv6 to an IPv4 address"}};
+check_address(_Acc) ->
+    ok.
+
+%% Puts the port that this node's name stands for in the place of the one in the settings. A server
+%% that is switched off stays so, but not one that is off because nobody has said anything.
+discover(Given, #{port_discovery := stateless, default_client_driver := Driver} = Acc) ->
+    Key = server_port(Driver),
+    case {Given, gen_rpc_discovery:port(node())} of
+        {#{Key := false}, _} -> {ok, Acc};
+        {#{}, {ok, Port}} -> {ok, Acc#{Key := Port}};
+        {#{}, {too_high, Port}} -> {error, {no_port, node(), Port}}
+    end;
+discover(_Given, Acc) ->
+    {ok, Acc}.
 
 %% Options of TLS are checked if they are needed or given.
 check_tls([{Role, Needed} | Rest], Acc) ->
@@ -176,6 +216,12 @@ format({invalid_setting, Key, Value, Allowed}) ->
 format({restart_needed, Keys}) ->
     Names = lists:join(", ", [atom_to_list(Key) || Key <- Keys]),
     lists:flatten(io_lib:format("changed, but read at start only: ~s", [Names]));
+format({conflicting_settings, Settings, Why}) ->
+    Parts = [io_lib:format("~s is ~0tp", [Key, Value]) || {Key, Value} <- Settings],
+    lists:flatten([lists:join(" and ", Parts), ": ", Why]);
+format({no_port, Node, TooHigh}) ->
+    lists:flatten(io_lib:format("port_discovery is stateless, so ~0tp would listen on port ~b, and "
+                                "the last one is 65535", [Node, TooHigh]));
 format({unknown_setting, Key, Known}) ->
     Names = lists:join(", ", [atom_to_list(K) || K <- Known]),
     lists:flatten(io_lib:format("unknown setting ~0tp; the settings are ~s", [Key, Names])).
@@ -220,16 +266,32 @@ connection(Role, Cookie) ->
       compress => ?MODULE:get(compress),
       compress_context => ?MODULE:get(compress_context),
       compression_threshold => ?MODULE:get(compression_threshold),
+      socket => socket_options(),
+      socket_buffer => ?MODULE:get(socket_buffer),
       socket_keepalive => {?MODULE:get(socket_keepalive_idle),
                            ?MODULE:get(socket_keepalive_interval),
                            ?MODULE:get(socket_keepalive_count)}}.
+
+socket_options() ->
+    #{ipv6_only => ?MODULE:get(ipv6_only),
+      sndbuf => ?MODULE:get(socket_sndbuf),
+      recbuf => ?MODULE:get(socket_recbuf)}.
+
+%% Where listeners listen, and how.
+-spec listening() -> {inet:ip_address(), gen_rpc_port:listening()}.
+listening() ->
+    {listening_ip(?MODULE:get(ipv6_only), ?MODULE:get(socket_ip)),
+     #{max_connections => ?MODULE:get(max_connections), socket => socket_options()}}.
+
+listening_ip(true, ?ANY_IPV4) -> {0, 0, 0, 0, 0, 0, 0, 0};
+listening_ip(_Ipv6Only, Ip) -> Ip.
 
 %% Only the side that accepts has workers.
 workers(client) -> {infinity, false};
 workers(server) -> {?MODULE:get(max_concurrent_calls), ?MODULE:get(kill_on_cancel)}.
 
 %% How to reach a node, if no source is asked.
--spec target(node()) -> {driver(), inet:port_number()}.
+-spec target(node()) -> {driver(), inet:port_number()} | {error, port_over_65535}.
 target(Node) ->
     {internal, PerNode} = ?MODULE:get(client_config_per_node),
     case PerNode of
@@ -238,15 +300,29 @@ target(Node) ->
     end.
 
 %% What a way to a node leaves out is the default.
--spec target(node(), way()) -> {driver(), inet:port_number()}.
+-spec target(node(), way()) -> {driver(), inet:port_number()} | {error, port_over_65535}.
 target(_Node, {Driver, Port}) -> {Driver, Port};
 target(_Node, Port) when is_integer(Port) -> {?MODULE:get(default_client_driver), Port};
-target(_Node, Driver) -> default_target(Driver).
+target(Node, Driver) -> default_target(Driver, Node).
 
-default_target(Driver) -> {Driver, client_port(Driver)}.
+default_target(Driver, Node) ->
+    case discovers(Driver) andalso gen_rpc_discovery:port(Node) of
+        false -> {Driver, client_port(Driver)};
+        {ok, Port} -> {Driver, Port};
+        {too_high, _Port} -> {error, port_over_65535}
+    end.
 
 client_port(tcp) -> ?MODULE:get(tcp_client_port);
 client_port(ssl) -> ?MODULE:get(ssl_client_port).
+
+server_port(tcp) -> tcp_server_port;
+server_port(ssl) -> ssl_server_port.
+
+%% Whether the ports of nodes that are reached by this driver follow from their names.
+-spec discovers(driver()) -> boolean().
+discovers(Driver) ->
+    ?MODULE:get(port_discovery) =:= stateless
+        andalso ?MODULE:get(default_client_driver) =:= Driver.
 
 %% Whether a node may be called by this driver, as far as the settings say: a source may name any.
 -spec uses(driver()) -> boolean().
@@ -293,6 +369,11 @@ is_list_of_atoms([Atom | Rest]) -> is_atom(Atom) andalso is_list_of_atoms(Rest);
 is_list_of_atoms(V) -> V =:= [].
 
 is_policy(V) -> V =:= block orelse V =:= drop orelse V =:= error.
+
+is_discovery(V) -> V =:= manual orelse V =:= stateless.
+
+is_size(undefined) -> true;
+is_size(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#7FFFFFFF.
 
 is_driver(V) -> V =:= tcp orelse V =:= ssl.
 

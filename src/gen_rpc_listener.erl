@@ -9,8 +9,6 @@
 -export([start_link/1, port_number/0, port_number/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
--define(ANY, {0, 0, 0, 0}).
-
 %% The socket of a listener before this one is closed by the VM, when it gets to it. How long to wait
 %% for the address, and how often to try, ms. Without it a kill would use up all restarts at once.
 -define(ADDRESS_WAIT, 1000).
@@ -44,16 +42,24 @@ name(ssl) -> gen_rpc_listener_ssl.
 setting(tcp) -> tcp_server_port;
 setting(ssl) -> ssl_server_port.
 
+%% The setting that the port's number comes from.
+origin(Driver) ->
+    case gen_rpc_config:discovers(Driver) of
+        true -> port_discovery;
+        false -> setting(Driver)
+    end.
+
 -spec init(gen_rpc_config:driver()) -> {ok, state()} | {stop, term()}.
 init(Driver) ->
     _ = process_flag(trap_exit, true),
     Number = gen_rpc_config:get(setting(Driver)),
     Port = gen_rpc_port:open(),
-    case listen(Port, Number, ?ADDRESS_WAIT) of
+    {Ip, Listening} = gen_rpc_config:listening(),
+    case listen(Port, {Ip, Number}, Listening, ?ADDRESS_WAIT) of
         {ok, Actual} ->
             {ok, #state{driver = Driver, port = Port, number = Actual}};
         {error, Reason} ->
-            {stop, {cannot_listen, {setting(Driver), Number}, Reason}}
+            {stop, {cannot_listen, [{origin(Driver), Number}, {socket_ip, Ip}], Reason}}
     end.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
@@ -113,11 +119,11 @@ handle_info(_Message, State) ->
 terminate(_Reason, #state{port = Port, half_open = HalfOpen}) ->
     lists:foreach(fun gen_rpc_port:close/1, [Port | maps:keys(HalfOpen)]).
 
-listen(Port, Number, Left) ->
-    case gen_rpc_port:listen(Port, {?ANY, Number}, gen_rpc_config:get(max_connections)) of
+listen(Port, Address, Listening, Left) ->
+    case gen_rpc_port:listen(Port, Address, Listening) of
         {error, eaddrinuse} when Left > 0 ->
             timer:sleep(?ADDRESS_RETRY),
-            listen(Port, Number, Left - ?ADDRESS_RETRY);
+            listen(Port, Address, Listening, Left - ?ADDRESS_RETRY);
         Result ->
             Result
     end.

@@ -79,10 +79,22 @@
                         compress_context := boolean(),           % one for the connection
                         compression_threshold := pos_integer(),
                         socket_keepalive := {pos_integer(), pos_integer(), pos_integer()},
+                        socket_buffer => size(), % what is read at once, at most
                         target => binary(),      % client
+                        socket => socket_options(), % client
                         tls => tls_number(),     % without: plain TCP
                         server_name => binary()}. % client over TLS: to be sent; <<>>: none
 %% Times in milliseconds, those of the socket in seconds; sizes in bytes.
+
+%% What is decided before a socket connects or listens.
+-type socket_options() :: #{ipv6_only := boolean(), % or else a socket of IPv6 speaks IPv4, too
+                            sndbuf := size(),
+                            recbuf := size()}.
+
+-type size() :: pos_integer() | undefined. % undefined: the system's, or the driver's, own
+
+-type listening() :: #{max_connections := pos_integer(),
+                       socket => socket_options()}. % those it accepts have the same sizes
 
 -type tls_number() :: pos_integer().
 
@@ -135,11 +147,15 @@
                   deflate_in := non_neg_integer(),  % bytes before compression
                   deflate_out := non_neg_integer(), % and after it
                   socket_keepalive := {non_neg_integer(), non_neg_integer(), non_neg_integer()},
+                  socket_sndbuf := non_neg_integer(), % as the kernel counts
+                  socket_recbuf := non_neg_integer(),
+                  socket_buffer := non_neg_integer(), % 0: not open yet
                   tls := undefined | #{version := 'tlsv1.2' | 'tlsv1.3',
                                        cipher := binary(), % as IANA calls it
                                        resumed := boolean()}}.
 
--export_type([connection/0, receiver/0, tls/0, tls_number/0, reason/0, submitted/0, info/0]).
+-export_type([connection/0, socket_options/0, listening/0, receiver/0, tls/0, tls_number/0,
+              reason/0, submitted/0, info/0]).
 
 %% Loads the driver; it stays while the calling process lives.
 -spec load() -> ok | {error, string()}.
@@ -194,13 +210,15 @@ close(Port) ->
           ok | {error, atom()}.
 connect(Port, Address, Timeout, Connection) ->
     result(control(Port, ?CONNECT,
-                   [address_bytes(Address), <<(ms(Timeout)):32>>, encode(Connection)])).
+                   [address_bytes(Address), encode_socket(Connection), <<(ms(Timeout)):32>>,
+                    encode(Connection)])).
 
 %% Listens; returns the port number, which is another one if 0 was asked for.
--spec listen(port(), {inet:ip_address(), inet:port_number()}, pos_integer()) ->
+-spec listen(port(), {inet:ip_address(), inet:port_number()}, listening()) ->
           {ok, inet:port_number()} | {error, atom()}.
-listen(Port, Address, MaxConnections) ->
-    case control(Port, ?LISTEN, [address_bytes(Address), <<MaxConnections:32>>]) of
+listen(Port, Address, #{max_connections := MaxConnections} = Listening) ->
+    case control(Port, ?LISTEN, [address_bytes(Address), encode_socket(Listening),
+                                 <<MaxConnections:32>>]) of
         [?ST_YES, High, Low] -> {ok, High * 256 + Low};
         Result -> result(Result)
     end.
@@ -409,10 +427,16 @@ encode(#{socket_keepalive := {Idle, Interval, Count}} = C) ->
     Target = maps:get(target, C, <<>>),
     Tls = maps:get(tls, C, 0),
     ServerName = maps:get(server_name, C, <<>>),
+    Buffer = maps:get(socket_buffer, C, undefined),
     [<<(ms(Authentication)):32, (ms(Send)):32, (ms(Keepalive)):32, (ms(Inactive)):32,
        OutputLimit:64, MaxMessage:64, (limit(MaxRunning)):32, (bit(TellCancels)), Compress,
-       (bit(Context)), Threshold:32, Idle:32, Interval:32, Count:32>>,
+       (bit(Context)), Threshold:32, (bytes(Buffer)):32, Idle:32, Interval:32, Count:32>>,
      string(Name), string(Target), string(Cookie), <<Tls:64>>, string(ServerName)].
+
+encode_socket(#{socket := #{ipv6_only := Only, sndbuf := SndBuf, recbuf := RecBuf}}) ->
+    <<(bit(Only)), (bytes(SndBuf)):32, (bytes(RecBuf)):32>>;
+encode_socket(#{}) ->
+    encode_socket(#{socket => #{ipv6_only => false, sndbuf => undefined, recbuf => undefined}}).
 
 encode_tls(#{role := Role, node := Node, versions := {Min, Max}, depth := Depth} = Tls) ->
     Flags = [bit(maps:get(Flag, Tls)) || Flag <- [verify, fail_if_no_peer_cert, session_tickets]],
@@ -422,6 +446,9 @@ encode_tls(#{role := Role, node := Node, versions := {Min, Max}, depth := Depth}
 
 limit(infinity) -> 0;
 limit(Limit) -> Limit.
+
+bytes(undefined) -> 0;
+bytes(Size) -> Size.
 
 bit(true) -> 1;
 bit(false) -> 0.
@@ -435,7 +462,7 @@ string(Bytes) ->
 decode_info(<<State, Server, Calls:64, Served:64, Waiting:64, Output:64, BytesIn:64, BytesOut:64,
               FramesIn:64, FramesOut:64, Late:64, Held:64, TooLate:64, CancelsIn:64,
               CancelsOut:64, Aborted:64, Blocked:64, BlockedMs:64, DeflateIn:64, DeflateOut:64,
-              Idle:32, Interval:32, Count:32, Tls/binary>>) ->
+              Idle:32, Interval:32, Count:32, SndBuf:32, RecBuf:32, Buffer:32, Tls/binary>>) ->
     #{state => element(State + 1, {connecting, accepted, securing, open, closing, down}),
       role => case Server of 0 -> client; 1 -> server end,
       calls => Calls,
@@ -457,6 +484,9 @@ decode_info(<<State, Server, Calls:64, Served:64, Waiting:64, Output:64, BytesIn
       deflate_in => DeflateIn,
       deflate_out => DeflateOut,
       socket_keepalive => {Idle, Interval, Count},
+      socket_sndbuf => SndBuf,
+      socket_recbuf => RecBuf,
+      socket_buffer => Buffer,
       tls => decode_tls(Tls)}.
 
 decode_tls(<<0>>) ->

@@ -9,7 +9,7 @@
 -type source() :: {module(), Function :: atom()}.
 -export_type([target/0, source/0]).
 
--type reason() :: no_host_in_node_name | {external_source_error, term()}.
+-type reason() :: no_host_in_node_name | port_over_65535 | {external_source_error, term()}.
 
 %% As long as a name in the DNS can be.
 -define(HOST_MAX, 255).
@@ -70,6 +70,8 @@ possible(Targets) ->
         false -> {ok, Targets}
     end.
 
+at_node(_Node, {error, _} = Error) ->
+    Error;
 at_node(Node, {Driver, Port}) ->
     case gen_rpc_dest:host(Node) of
         {ok, Host} -> {ok, [{Driver, Host, Port}]};

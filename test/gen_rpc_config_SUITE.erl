@@ -9,7 +9,8 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([suite/0, all/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2]).
--export([defaults/1, wrong_values_are_refused/1, unknown_names_are_refused/1]).
+-export([defaults/1, wrong_values_are_refused/1, wrong_combination_is_refused/1]).
+-export([unknown_names_are_refused/1]).
 -export([right_values_are_accepted/1, random_values_are_accepted_or_refused/1]).
 -export([refused_start_leaves_nothing/1, port_in_use_is_named/1]).
 -export([wrong_cookie_is_not_shown/1, right_cookie_is_not_shown/1]).
@@ -30,11 +31,12 @@ suite() ->
     [{timetrap, {seconds, 60}}].
 
 all() ->
-    [defaults, wrong_values_are_refused, unknown_names_are_refused, right_values_are_accepted,
-     random_values_are_accepted_or_refused, refused_start_leaves_nothing, port_in_use_is_named,
-     wrong_cookie_is_not_shown, right_cookie_is_not_shown, smallest_values_work,
-     largest_values_work, every_way_to_a_node, server_is_optional, kinds_of_cookies,
-     changes_wait_for_the_next_start, settings_of_a_connection].
+    [defaults, wrong_values_are_refused, wrong_combination_is_refused, unknown_names_are_refused,
+     right_values_are_accepted, random_values_are_accepted_or_refused,
+     refused_start_leaves_nothing, port_in_use_is_named, wrong_cookie_is_not_shown,
+     right_cookie_is_not_shown, smallest_values_work, largest_values_work, every_way_to_a_node,
+     server_is_optional, kinds_of_cookies, changes_wait_for_the_next_start,
+     settings_of_a_connection].
 
 init_per_suite(Config) ->
     {Client, Server} = gen_rpc_test_pair:start(),
@@ -64,6 +66,7 @@ defaults(_Config) ->
                  client_config_per_node => {internal, #{}},
                  source_cache_ttl => 5000,
                  register_with_epmd => false,
+                 port_discovery => manual,
                  secret_cookie => undefined,
                  connect_timeout => 5000,
                  authentication_timeout => 5000,
@@ -72,6 +75,11 @@ defaults(_Config) ->
                  sbcast_receive_timeout => 15000,
                  client_inactivity_timeout => infinity,
                  server_inactivity_timeout => infinity,
+                 socket_ip => {0, 0, 0, 0},
+                 ipv6_only => false,
+                 socket_sndbuf => undefined,
+                 socket_recbuf => undefined,
+                 socket_buffer => undefined,
                  socket_keepalive_idle => 5,
                  socket_keepalive_interval => 5,
                  socket_keepalive_count => 2,
@@ -121,6 +129,12 @@ wrong_values() ->
      {default_client_driver, [udp, "tcp", <<"tcp">>, {tcp, 1}, 5369, undefined, []]},
      {cast_overload_policy, [wait, "drop", <<"drop">>, {drop, 1}, true, undefined, infinity, [],
                              0]},
+     {port_discovery, [stateful, "stateless", <<"manual">>, {stateless, 5370}, true, undefined, [],
+                       5370]},
+     {socket_ip, ["127.0.0.1", <<"::1">>, any, loopback, undefined, [], {}, {127, 0, 0},
+                  {127, 0, 0, 256}, {127, 0, 0, -1}, {127, 0, 0, "1"}, {0, 0, 0, 0, 0, 0, 0},
+                  {0, 0, 0, 0, 0, 0, 0, 65536}, {local, "/tmp/socket"}, 0]},
+     {ipv6_only, NoBooleans},
      {kill_on_cancel, NoBooleans},
      {fun_code_shipping, NoBooleans},
      {rpc_module_control, [true, false, white, "whitelist", {whitelist, []}, undefined, 0]},
@@ -139,7 +153,9 @@ wrong_values() ->
           [{internal, #{'a@127.0.0.1' => Way}} || Way <- NoWays]}]
         ++ [{Key, NoTimeouts} || Key <- ?TIMEOUTS]
         ++ [{Key, [Min - 1, Max + 1, -Max, infinity, false | NoNumbers]}
-            || {Key, Min, Max} <- integers()].
+            || {Key, Min, Max} <- integers()]
+        ++ [{Key, [Min - 1, Max + 1, -Max, infinity, false | NoNumbers -- [undefined]]}
+            || {Key, Min, Max} <- sizes()].
 
 integers() ->
     [{source_cache_ttl, 0, ?LONGEST},
@@ -151,6 +167,18 @@ integers() ->
      {max_connections, 1, 16#FFFFFFFF},
      {compress, 0, 9},
      {compression_threshold, 1, 16#FFFFFFFF}].
+
+%% These may be undefined as well.
+sizes() ->
+    [{Key, 1, 16#7FFFFFFF} || Key <- [socket_sndbuf, socket_recbuf, socket_buffer]].
+
+%% Two values that are right, each alone, refuse the start too. The error names both.
+wrong_combination_is_refused(Config) ->
+    Settings = [{ipv6_only, true}, {socket_ip, {127, 0, 0, 1}}],
+    {error, {conflicting_settings, Settings, Why}} = start(Config, Settings),
+    [#{level := error, text := Text}] = gen_rpc_test_events:ours(client(Config)),
+    [?assertNotEqual(nomatch, string:find(Text, Part))
+     || Part <- ["ipv6_only is true", "socket_ip is {127,0,0,1}", Why]].
 
 %% A name that is not known, a misspelt one for instance, refuses the start too. Its value is not
 %% shown: who knows what it was meant for.
@@ -183,6 +211,9 @@ right_values() ->
      {tcp_client_port, [1, 65535]},
      {ssl_client_port, [1, 65535]},
      {default_client_driver, [tcp]},
+     {port_discovery, [manual]},
+     {socket_ip, [{0, 0, 0, 0}, {127, 0, 0, 1}]},
+     {ipv6_only, [false]},
      {cast_overload_policy, [block, drop, error]},
      {kill_on_cancel, [true, false]},
      {fun_code_shipping, [true, false]},
@@ -199,7 +230,8 @@ right_values() ->
                                {external, external}, {no_such_module, f}, {m, internal}]},
      {secret_cookie, cookies()}]
         ++ [{Key, [1, ?LONGEST, infinity]} || Key <- ?TIMEOUTS]
-        ++ [{Key, [Min, Max]} || {Key, Min, Max} <- integers()].
+        ++ [{Key, [Min, Max]} || {Key, Min, Max} <- integers()]
+        ++ [{Key, [Min, Max, undefined]} || {Key, Min, Max} <- sizes()].
 
 cookies() ->
     Longest = lists:duplicate(255, 16#1F36A),
@@ -268,7 +300,7 @@ port_in_use_is_named(Config) ->
     {error, Reason} = start(Config, [{tcp_server_port, Number}]),
     Text = lists:flatten(io_lib:format("~p", [Reason])),
     [?assertNotEqual(nomatch, string:find(Text, Part))
-     || Part <- ["tcp_server_port", integer_to_list(Number), "eaddrinuse"]],
+     || Part <- ["tcp_server_port", integer_to_list(Number), "{socket_ip,{0,0,0,0}}", "eaddrinuse"]],
     ?assertEqual([], gen_rpc_test_node:leftovers(client(Config))),
     ok = gen_tcp:close(Listening).
 
@@ -307,14 +339,15 @@ right_cookie_is_not_shown(Config) ->
 %% Two nodes with the least of everything can call each other. (Not the shortest times: nobody
 %% promises to connect within a millisecond.)
 smallest_values_work(Config) ->
-    Smallest = [{Key, Min} || {Key, Min, _} <- integers()],
+    Smallest = [{Key, Min} || {Key, Min, _} <- integers() ++ sizes()],
     {Client, Server} = gen_rpc_test_pair:restart(pair(Config), Smallest, Smallest),
     ?assertEqual(maps:get(node, Server), rpc(Client, Server, {erlang, node}, [])).
 
 %% So can two nodes with the most of everything.
 largest_values_work(Config) ->
     [begin
-         Largest = [{Key, Max} || {Key, _, Max} <- integers()] ++ [{Key, Time} || Key <- ?TIMEOUTS],
+         Largest = [{Key, Max} || {Key, _, Max} <- integers() ++ sizes()] ++
+             [{Key, Time} || Key <- ?TIMEOUTS],
          {Client, Server} = gen_rpc_test_pair:restart(pair(Config), Largest, Largest),
          #{node := Node} = Server,
          Call = fun() -> gen_rpc:call(Node, erlang, node, [], Time, Time) end,

@@ -8,8 +8,9 @@
 
 -export([all/0, suite/0, groups/0, init_per_suite/1, end_per_suite/1, init_per_group/2,
          end_per_group/2, init_per_testcase/2, end_per_testcase/2]).
--export([wrong_version/1, handshake_messages/1, over_ipv6/1, nobody_listens/1, address_in_use/1,
-         refused_beyond_the_maximum/1, silent_peer/1, wrong_cookie/1,
+-export([wrong_version/1, handshake_messages/1, over_ipv6/1, ipv4_over_ipv6/1, sizes_of_buffers/1,
+         nobody_listens/1, address_in_use/1, refused_beyond_the_maximum/1, silent_peer/1,
+         wrong_cookie/1,
          call_and_reply/1, one_caller_needs_no_flush/1, more_callers_are_flushed_together/1,
          casts_in_batches/1, large_messages/1, any_process_may_call/1,
          nothing_before_activate/1, credit_bounds_what_is_delivered/1,
@@ -60,8 +61,9 @@ all() ->
     [{group, making}, {group, over_tcp}, {group, over_tls}, {group, losing}, long_schedules].
 
 groups() ->
-    [{making, [], [wrong_version, handshake_messages, over_ipv6, nobody_listens, address_in_use,
-                   refused_beyond_the_maximum, silent_peer, wrong_cookie]},
+    [{making, [], [wrong_version, handshake_messages, over_ipv6, ipv4_over_ipv6, sizes_of_buffers,
+                   nobody_listens, address_in_use, refused_beyond_the_maximum, silent_peer,
+                   wrong_cookie]},
      {over_tcp, [], connected()},
      {over_tls, [], connected()},
      {messages, [], [call_and_reply, one_caller_needs_no_flush, more_callers_are_flushed_together,
@@ -172,7 +174,7 @@ over_ipv6(Config) ->
       Config,
       fun() ->
               Listener = gen_rpc_port:open(),
-              case gen_rpc_port:listen(Listener, {Loopback, 0}, 10) of
+              case gen_rpc_port:listen(Listener, {Loopback, 0}, #{max_connections => 10}) of
                   {ok, Number} ->
                       Client = gen_rpc_port:open(),
                       ok = gen_rpc_port:connect(Client, {Loopback, Number}, ?LONG,
@@ -185,6 +187,68 @@ over_ipv6(Config) ->
                       {skip, Reason}
               end
       end).
+
+%% A socket of IPv6 takes connections over IPv4, with their addresses of IPv4, unless it must not.
+ipv4_over_ipv6(Config) ->
+    on_node(
+      Config,
+      fun() ->
+              case [listen_on_ipv6(Only) || Only <- [false, true]] of
+                  [{Both, {ok, BothNumber}}, {Only, {ok, OnlyNumber}}] ->
+                      Socket = gen_rpc_test_stranger:connect(BothNumber),
+                      {Both, accepted, Server, Address} = next(),
+                      {ok, From} = inet:port(Socket),
+                      ?assertEqual({?LOOPBACK, From}, gen_rpc_port:address(Address)),
+                      ?assertEqual({error, econnrefused},
+                                   gen_tcp:connect(?LOOPBACK, OnlyNumber, [])),
+                      ok = gen_tcp:close(Socket),
+                      close([Server, Both, Only]);
+                  [{First, {error, Reason}}, {Second, _}] ->
+                      close([First, Second]),
+                      {skip, Reason}
+              end
+      end).
+
+listen_on_ipv6(Only) ->
+    Listener = gen_rpc_port:open(),
+    {Listener, gen_rpc_port:listen(Listener, {{0, 0, 0, 0, 0, 0, 0, 0}, 0},
+                                   #{max_connections => 10,
+                                     socket => #{ipv6_only => Only, sndbuf => undefined,
+                                                 recbuf => undefined}})}.
+
+%% The kernel's buffers have the sizes that were asked for, on both sides, as with gen_tcp. The
+%% driver's own has them within bounds, and is not there before the session is.
+sizes_of_buffers(Config) ->
+    on_node(
+      Config,
+      fun() ->
+              Listener = gen_rpc_port:open(),
+              Sizes = #{ipv6_only => false, sndbuf => 60000, recbuf => 70000},
+              {ok, Number} = gen_rpc_port:listen(Listener, {?LOOPBACK, 0},
+                                                 #{max_connections => 10, socket => Sizes}),
+              Client = gen_rpc_port:open(),
+              Settings = (settings())#{target => <<"server">>, socket_buffer => 20000,
+                                       socket => Sizes#{sndbuf := 50000, recbuf := 40000}},
+              ok = gen_rpc_port:connect(Client, {?LOOPBACK, Number}, ?LONG, Settings),
+              {Listener, accepted, Server, _} = next(),
+              ?assertMatch(#{socket_buffer := 0}, gen_rpc_port:info(Server)),
+              ok = gen_rpc_port:handshake(Server, (settings())#{socket_buffer => 1000000}),
+              [_, _] = [{_, up, _, _} = unflushed() || _ <- [1, 2]],
+              ?assertEqual(kernel_sizes(50000, 40000) ++ [20000], sizes(Client)),
+              ?assertEqual(kernel_sizes(60000, 70000) ++ [65536], sizes(Server)),
+              close([Client, Server, Listener])
+      end).
+
+kernel_sizes(SndBuf, RecBuf) ->
+    {ok, Socket} = gen_tcp:listen(0, [{sndbuf, SndBuf}, {recbuf, RecBuf}]),
+    {ok, Sizes} = inet:getopts(Socket, [sndbuf, recbuf]),
+    ok = gen_tcp:close(Socket),
+    [Size || {_, Size} <- Sizes].
+
+sizes(Port) ->
+    #{socket_sndbuf := SndBuf, socket_recbuf := RecBuf, socket_buffer := Buffer} =
+        gen_rpc_port:info(Port),
+    [SndBuf, RecBuf, Buffer].
 
 %% A connect that is refused ends in {Port, down, econnrefused}; the port is of no use afterwards.
 nobody_listens(Config) ->
@@ -210,7 +274,8 @@ address_in_use(Config) ->
               {Listener, Number} = listen(10),
               Second = gen_rpc_port:open(),
               ?assertEqual({error, eaddrinuse},
-                           gen_rpc_port:listen(Second, {?LOOPBACK, Number}, 10)),
+                           gen_rpc_port:listen(Second, {?LOOPBACK, Number},
+                                               #{max_connections => 10})),
               close([Second, Listener])
       end).
 

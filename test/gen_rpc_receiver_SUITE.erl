@@ -213,7 +213,8 @@ port_serves_nothing_else(Config) ->
                 Port = gen_rpc_port:open(),
                 {ok, _} = gen_rpc_port:receiver(Port),
                 ?assertEqual({error, closed}, gen_rpc_port:receiver(Port)),
-                ?assertEqual({error, closed}, gen_rpc_port:listen(Port, {{127, 0, 0, 1}, 0}, 1)),
+                ?assertEqual({error, closed}, gen_rpc_port:listen(Port, {{127, 0, 0, 1}, 0},
+                                                                #{max_connections => 1})),
                 ok = gen_rpc_port:close(Port),
                 ?assertEqual({error, closed}, gen_rpc_port:receiver(Port)),
                 close([Client, Server, Listener])

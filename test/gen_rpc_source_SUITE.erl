@@ -20,7 +20,7 @@
 -export([ssl_by_source/1, ssl_without_options/1, ssl_as_default/1]).
 
 -import(gen_rpc_test_node, [call/4, run/2, wait/1]).
--import(gen_rpc_test_pair, [lines/2]).
+-import(gen_rpc_test_pair, [lines/2, lines/3]).
 -import(gen_rpc_test_source, [says/3, asked/1]).
 
 %% Longer than any test: a wait with this limit ends for another reason, or not at all.
@@ -101,7 +101,7 @@ module_and_function(Config) ->
     ?assertEqual({badrpc, {external_source_error, no_idea}}, echo(Client, {Node, key})).
 
 %% Of several targets the first that can be reached is taken, whatever is wrong with those before.
-%% If none can, the log tells what was tried last.
+%% If none can, the log tells the failure that says most.
 targets_in_order(Config) ->
     {Client, #{node := Node, port := Port}} = restart(Config),
     Closed = gen_rpc_test_node:free_port(),
@@ -115,10 +115,8 @@ targets_in_order(Config) ->
     ok = says(Client, Node, fun() -> lists:reverse(Wrong) end),
     ?assertEqual({badrpc, nodedown}, echo(Client, {Node, 2})),
     ok = call(Client, inet_db, set_lookup, [[native]]),
-    [Name, Number] = lines(Client, "cannot connect"),
-    ?assertMatch(#{reason := nxdomain}, Name),
-    ?assertNot(is_map_key(address, Name)),
-    ?assertMatch(#{reason := econnrefused, address := "127.0.0.1", port := Closed}, Number).
+    [?assertMatch(#{reason := econnrefused, address := "127.0.0.1", port := Closed}, Line)
+     || Line <- lines(Client, "cannot connect", 2)].
 
 %% An address is taken as it is, of either version.
 address_of_version_6(Config) ->

@@ -1,6 +1,7 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% Real nodes for the suites: each is an OS process of its own, controlled over its standard input
-%% and output, so that no test depends on the distribution. A node listens on a free port.
+%% and output, so that no test depends on the distribution. A node listens on a free port, unless its
+%% name says which one.
 -module(gen_rpc_test_node).
 
 -export([start/1, start/2, start_pair/0, start_pair/2, keep/1, stop/1]).
@@ -41,14 +42,19 @@ start(Name, Settings0) ->
     start_app(T, Settings).
 
 start_app(T, Settings0) ->
-    Settings = lists:ukeymerge(1, lists:ukeysort(1, Settings0), [{tcp_server_port, 0}]),
+    Settings = lists:ukeymerge(1, lists:ukeysort(1, Settings0),
+                               [{tcp_server_port, 0}
+                                || not lists:keymember(port_discovery, 1, Settings0)]),
     lists:foreach(fun({K, V}) -> ok = call(T, application, set_env, [gen_rpc, K, V]) end, Settings),
     {ok, _} = call(T, application, ensure_all_started, [gen_rpc]),
-    T#{port := listening_port(T, proplists:get_value(tcp_server_port, Settings), []),
-       ssl_port => listening_port(T, proplists:get_value(ssl_server_port, Settings), [ssl])}.
+    T#{port := listening_port(T, gen_rpc_listener, []),
+       ssl_port => listening_port(T, gen_rpc_listener_ssl, [ssl])}.
 
-listening_port(_T, Setting, _Of) when Setting =:= false; Setting =:= undefined -> 0;
-listening_port(T, _Setting, Of) -> call(T, gen_rpc_listener, port_number, Of).
+listening_port(T, Listener, Of) ->
+    case call(T, erlang, whereis, [Listener]) of
+        undefined -> 0;
+        _ -> call(T, gen_rpc_listener, port_number, Of)
+    end.
 
 %% Stops gen_rpc on the node, if it runs, and starts it with these settings and no others.
 -spec restart_app(t(), [{atom(), term()}]) -> t().

@@ -77,7 +77,8 @@ default_tls(Role) ->
 -spec listen(pos_integer()) -> {port(), inet:port_number()}.
 listen(MaxConnections) ->
     Listener = gen_rpc_port:open(),
-    {ok, Number} = gen_rpc_port:listen(Listener, {?LOOPBACK, 0}, MaxConnections),
+    {ok, Number} = gen_rpc_port:listen(Listener, {?LOOPBACK, 0},
+                                       #{max_connections => MaxConnections}),
     {Listener, Number}.
 
 -spec settings() -> gen_rpc_port:connection().

@@ -635,6 +635,33 @@ static void illegal_header_is_refused(void **state)
     assert_rc(gr_reader_next(&r, &in), GR_EPROTO);
 }
 
+/* However small or large it was asked to be, every frame fits, and one read brings not too many. */
+static void buffer_has_a_bound(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t asked;
+        size_t bound;
+    } cases[] = {{1, GR_FRAME_START_MAX + GR_SMALL_MAX},
+                 {30000, 30000},
+                 {65536, 65536},
+                 {65537, 65536},
+                 {UINT64_MAX, 65536},
+                 {0, 65536}};
+    uint64_t prng = 7;
+    for (int i = 0; i < 60; i++)
+        add((uint32_t)prng_size(&prng, INLINE_MAX));
+    for (int i = 0; i < 6; i++)
+        add(INLINE_MAX);
+    add(100000);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        gr_reader_bound(&r, cases[i].asked);
+        feed(0, stream.size);
+        assert_int_equal(r.room, cases[i].bound);
+        restart();
+    }
+}
+
 /* A connection that idles holds little; one that is busy reads much at once. */
 static void buffer_grows_only_when_reads_fill_it(void **state)
 {
@@ -863,6 +890,7 @@ int main(void)
         test_of(limit_is_for_all_that_is_open),
         test_of(limit_does_not_apply_to_too_big),
         test_of(illegal_header_is_refused),
+        test_of(buffer_has_a_bound),
         test_of(buffer_grows_only_when_reads_fill_it),
         test_of(trim_gives_back_only_an_empty_buffer),
         test_of(raw_bytes_go_before_frames),

@@ -26,14 +26,17 @@
 -define(IS_DEST(Dest), (is_atom(Dest) orelse (tuple_size(Dest) =:= 2
                                               andalso is_atom(element(1, Dest))))).
 -define(IS_MFA(M, F, A), (is_atom(M) andalso is_atom(F) andalso is_list(A))).
+-define(IS_REQUEST(Tag, Owner), (is_reference(Tag) andalso is_pid(Owner))).
 
 -type timeout_time() :: 0..?MAX_TIMEOUT | infinity | {abs, integer()}.
 
--opaque request_id() :: nonempty_improper_list(reference(), gen_rpc_pending:t()).
+-type owned() :: {Owner :: pid(), gen_rpc_pending:t()}.
+
+-opaque request_id() :: nonempty_improper_list(reference(), owned()).
 %% Good for the process that sent the request.
 
 -opaque request_id_collection() ::
-          #{reference() => nonempty_improper_list(gen_rpc_pending:t(), Label :: term())}.
+          #{reference() => nonempty_improper_list(owned(), Label :: term())}.
 
 -type caught_call_exception() :: {throw, term()}
                                | {exit, {exception | signal, term()}}
@@ -41,7 +44,7 @@
                                | {error, {erpc, term()}}.
 -export_type([timeout_time/0, request_id/0, request_id_collection/0, caught_call_exception/0]).
 
--dialyzer({no_improper_lists, [start/2, reqids_to_list/1, put_request/3]}).
+-dialyzer({no_improper_lists, [start/2, entry/2, put_request/3]}).
 
 %%% Calls
 
@@ -174,7 +177,7 @@ start(Dest, {M, F, A} = Call) ->
                   false -> gen_rpc_codec:encode(M, F, A)
               end,
     Tag = make_ref(),
-    [Tag | gen_rpc_pending:start(Tag, Dest, Call, Request, infinity)].
+    [Tag | {self(), gen_rpc_pending:start(Tag, Dest, Call, Request, infinity)}].
 
 %% @equiv receive_response(RequestId, infinity)
 -spec receive_response(request_id()) -> term().
@@ -183,13 +186,13 @@ receive_response(RequestId) ->
 
 %% @doc As `erpc:receive_response/2'.
 -spec receive_response(request_id(), timeout_time()) -> term().
-receive_response([Tag | Pending], Timeout) when is_reference(Tag) ->
+receive_response([Tag | {Owner, Pending}], Timeout) when ?IS_REQUEST(Tag, Owner) ->
     Time = timeout(Timeout),
     receive
         {Tag, _} = Message -> response(Message, Pending);
         {Tag, _, process, _, _} = Message -> response(Message, Pending)
     after Time ->
-        case abandon(Tag, Pending) of
+        case abandon(Tag, Owner, Pending) of
             {ok, Outcome} -> result(Outcome);
             none -> error({erpc, timeout});
             unknown -> badarg()
@@ -208,7 +211,7 @@ receive_response(Collection, Timeout, Delete) ->
         no_request ->
             no_request;
         timeout ->
-            maps:foreach(fun(Tag, [Pending | _Label]) -> abandon(Tag, Pending) end, Collection),
+            maps:foreach(fun abandon/2, Collection),
             error({erpc, timeout})
     end.
 
@@ -219,7 +222,7 @@ wait_response(RequestId) ->
 
 %% @doc As `erpc:wait_response/2'.
 -spec wait_response(request_id(), timeout_time()) -> {response, term()} | no_response.
-wait_response([Tag | Pending], Timeout) when is_reference(Tag) ->
+wait_response([Tag | {Owner, Pending}], Timeout) when ?IS_REQUEST(Tag, Owner) ->
     Time = timeout(Timeout),
     receive
         {Tag, _} = Message -> {response, response(Message, Pending)};
@@ -246,7 +249,7 @@ wait_response(Collection, Timeout, Delete) ->
 
 %% @doc As `erpc:check_response/2'.
 -spec check_response(Message :: term(), request_id()) -> {response, term()} | no_response.
-check_response(Message, [Tag | Pending]) when is_reference(Tag) ->
+check_response(Message, [Tag | {Owner, Pending}]) when ?IS_REQUEST(Tag, Owner) ->
     case is_of(Message, Tag) of
         true -> {response, response(Message, Pending)};
         false -> no_response
@@ -278,7 +281,6 @@ next(Collection, Timeout, Delete) when map_size(Collection) =:= 0, is_boolean(De
     no_request;
 next(Collection, Timeout, Delete) when is_map(Collection), is_boolean(Delete) ->
     Time = timeout(Timeout),
-    ok = check_collection(Collection),
     receive
         {Tag, _} = Message when is_reference(Tag), is_map_key(Tag, Collection) ->
             take(Message, Collection, Delete);
@@ -292,12 +294,16 @@ next(_Collection, _Timeout, _Delete) ->
 
 take(Message, Collection, Delete) ->
     Tag = tag(Message),
-    [Pending | Label] = map_get(Tag, Collection),
-    Rest = case Delete of
-               true -> maps:remove(Tag, Collection);
-               false -> Collection
-           end,
-    {gen_rpc_pending:outcome(Message, Pending), Label, Rest}.
+    case Collection of
+        #{Tag := [{Owner, Pending} | Label]} when is_pid(Owner) ->
+            Rest = case Delete of
+                       true -> maps:remove(Tag, Collection);
+                       false -> Collection
+                   end,
+            {gen_rpc_pending:outcome(Message, Pending), Label, Rest};
+        #{} ->
+            badarg()
+    end.
 
 %% What a collection's response raises tells which one it was.
 labelled(Result, Label, Rest) ->
@@ -312,8 +318,14 @@ labelled(Result, Label, Rest) ->
 response(Message, Pending) ->
     result(gen_rpc_pending:outcome(Message, Pending)).
 
-abandon(Tag, Pending) ->
-    gen_rpc_pending:abandon(Tag, Pending).
+abandon(Tag, [{Owner, Pending} | _Label]) when ?IS_REQUEST(Tag, Owner) ->
+    abandon(Tag, Owner, Pending);
+abandon(_Tag, _) ->
+    badarg().
+
+%% Not that of another process, which may wait for it.
+abandon(Tag, Owner, Pending) when Owner =:= self() -> gen_rpc_pending:abandon(Tag, Pending);
+abandon(_Tag, _Owner, _Pending) -> unknown.
 
 tag({Tag, _}) -> Tag;
 tag({Tag, _, process, _, _}) -> Tag;
@@ -338,31 +350,26 @@ reqids_size(_Collection) ->
 %% @doc As `erpc:reqids_add/3'.
 -spec reqids_add(request_id(), Label :: term(), request_id_collection()) ->
           request_id_collection().
-reqids_add([Tag | _] = RequestId, Label, Collection)
-  when is_reference(Tag), is_map(Collection), not is_map_key(Tag, Collection) ->
+reqids_add([Tag | {Owner, _Pending}] = RequestId, Label, Collection)
+  when ?IS_REQUEST(Tag, Owner), is_map(Collection), not is_map_key(Tag, Collection) ->
     put_request(RequestId, Label, Collection);
 reqids_add(_RequestId, _Label, _Collection) ->
     badarg().
 
-put_request([Tag | Pending], Label, Collection) ->
-    Collection#{Tag => [Pending | Label]}.
+put_request([Tag | Owned], Label, Collection) ->
+    Collection#{Tag => [Owned | Label]}.
 
 %% @doc As `erpc:reqids_to_list/1'.
 -spec reqids_to_list(request_id_collection()) -> [{request_id(), Label :: term()}].
 reqids_to_list(Collection) when is_map(Collection) ->
-    ok = check_collection(Collection),
-    [{[Tag | Pending], Label} || {Tag, [Pending | Label]} <- maps:to_list(Collection)];
+    [entry(Tag, Owned) || {Tag, Owned} <- maps:to_list(Collection)];
 reqids_to_list(_Collection) ->
     badarg().
 
-check_collection(Collection) ->
-    case lists:all(fun is_entry/1, maps:to_list(Collection)) of
-        true -> ok;
-        false -> badarg()
-    end.
-
-is_entry({Tag, [Pending | _Label]}) -> is_reference(Tag) andalso is_tuple(Pending);
-is_entry(_) -> false.
+entry(Tag, [{Owner, _Pending} = Owned | Label]) when ?IS_REQUEST(Tag, Owner) ->
+    {[Tag | Owned], Label};
+entry(_Tag, _) ->
+    badarg().
 
 %%% Results and checks
 

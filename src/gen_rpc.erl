@@ -42,8 +42,9 @@
 %% What {@link yield/1} takes. Good for this node only.
 -export_type([dest/0, versioned/0, call_error/0, limit/0, key/0]).
 
+%% As long as a receive can wait.
 -define(IS_TIMEOUT(T), (T =:= infinity orelse (is_integer(T) andalso T >= 0
-                                               andalso T =< 16#FFFFFFFE))).
+                                               andalso T =< 16#FFFFFFFF))).
 -define(IS_LIMIT(T), (T =:= undefined orelse ?IS_TIMEOUT(T))).
 
 %%% Calls

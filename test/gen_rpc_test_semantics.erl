@@ -4,8 +4,8 @@
 %% two are meant to differ, the case has a name, what either side does, and why.
 -module(gen_rpc_test_semantics).
 
--export([sections/0, mismatches/3, differences/1]).
--export([end_by_node/1, sleep_on/2, count_here/1]).
+-export([sections/0, size/2, mismatches/3, mismatches_at_once/3, differences/1]).
+-export([end_by_node/1, sleep_on/2, count_here/1, hang/0]).
 
 -define(TARGET, gen_rpc_test_target).
 
@@ -28,10 +28,12 @@
 sections() ->
     [{Section, {rpc, gen_rpc}}
      || Section <- [rpc_endings, rpc_limits, rpc_absent, rpc_later, rpc_many, rpc_messages,
-                    rpc_surroundings, rpc_wrong]] ++
+                    rpc_surroundings, rpc_wrong, rpc_lost, rpc_stopped, rpc_full,
+                    rpc_alone]] ++
         [{Section, {erpc, gen_rpc_erpc}}
          || Section <- [erpc_endings, erpc_limits, erpc_absent, erpc_requests, erpc_collections,
-                        erpc_many, erpc_casts, erpc_surroundings, erpc_wrong]].
+                        erpc_many, erpc_casts, erpc_surroundings, erpc_wrong, erpc_lost,
+                        erpc_stopped, erpc_full, erpc_alone]].
 
 %% All that are meant to differ.
 -spec differences(env()) -> [case_()].
@@ -43,6 +45,18 @@ differences(Env) ->
 mismatches(Section, {Original, Ours}, Env) ->
     lists:append([mismatch(Case, run(Original, Case), run(Ours, Case))
                   || Case <- cases(Section, Env)]).
+
+%% The same, with all calls under way at the same time.
+-spec mismatches_at_once(atom(), {module(), module()}, env()) -> [{Name :: term(), term(), term()}].
+mismatches_at_once(Section, {Original, Ours}, Env) ->
+    Started = [{Case, [gen_rpc_test_task:start(fun() -> run(M, Case) end) || M <- [Original, Ours]]}
+               || Case <- cases(Section, Env)],
+    lists:append([mismatch(Case, gen_rpc_test_task:result(A), gen_rpc_test_task:result(B))
+                  || {Case, [A, B]} <- Started]).
+
+-spec size(atom(), env()) -> non_neg_integer().
+size(Section, Env) ->
+    length(cases(Section, Env)).
 
 mismatch(#{name := Name, theirs := Theirs, ours := Ours}, {A, _}, {B, Mailbox}) ->
     [{Name, theirs, A} || not is(Theirs, A)]
@@ -191,7 +205,8 @@ cases(rpc_many, #{node := Node, down := Down}) ->
         [same(multicall_3, fun(M) -> all_known(M, Node), M:multicall(erlang, node, []) end),
          same(multicall_4, fun(M) -> all_known(M, Node), M:multicall(erlang, node, [], ?LONG) end),
          same(multicall_4_nodes, fun(M) -> M:multicall([Node, Own], erlang, node, []) end),
-         same(slow_node, fun(M) -> M:multicall([Own, Node], ?MODULE, sleep_on, [Node, 300], 100) end),
+         same(slow_node,
+              fun(M) -> M:multicall([Own, Node], ?MODULE, sleep_on, [Node, 300], 100) end),
          same(slow_own_node,
               fun(M) -> M:multicall([Own, Node], ?MODULE, sleep_on, [Own, 300], 100) end),
          same(no_time, fun(M) -> M:multicall([Node, Own], timer, sleep, [100], 0) end),
@@ -203,7 +218,7 @@ cases(rpc_many, #{node := Node, down := Down}) ->
                          Result = outcome(fun() ->
                                                   M:multicall([Node, "a"], ?TARGET, count, [ran])
                                           end),
-                         {Result, counted_soon(Node)}
+                         {Result, counted_of(M, Node)}
                  end,
                  returned({{error, badarg}, [ran]}), returned({{error, badarg}, []}),
                  "wrong arguments do nothing")];
@@ -272,7 +287,9 @@ cases(rpc_surroundings, #{node := Node}) ->
     Own = node(),
     [same(no_messages_at_the_worker, fun(M) -> M:call(Node, ?TARGET, trap, []) end),
      same(worker_is_not_linked,
-          fun(M) -> M:call(Node, erlang, apply, [fun() -> process_info(self(), links) end, []]) end),
+          fun(M) ->
+                  M:call(Node, erlang, apply, [fun() -> process_info(self(), links) end, []])
+          end),
      differs(group_leader, group_leader_of_the_other_node,
              fun(M) ->
                      {Leader, _} = M:call(Node, ?TARGET, group_leaders, []),
@@ -350,8 +367,7 @@ cases(erpc_endings, #{node := Node}) ->
         How <- [call, receive_response, receive_in_time, wait_response, check_response,
                 receive_of_collection, wait_of_collection, check_of_collection, multicall]]
         ++ [same({multicall_for_ever, Name},
-                 fun(M) -> {F, A} = {end_by_node, [#{Node => MFA, node() => MFA}]},
-                           M:multicall([Node], ?MODULE, F, A) end)
+                 fun(M) -> M:multicall([Node], ?MODULE, end_by_node, [#{Node => MFA}]) end)
             || {Name, MFA} <- Endings]
         ++ [same({for_ever_on_the_own_node, Name}, fun(M) -> M:call(node(), Mod, F, A) end)
             || {Name, {Mod, F, A}} <- Endings, not is_about_the_process(Name)]
@@ -375,8 +391,10 @@ cases(erpc_limits, #{node := Node}) ->
         same({future, Dest}, fun(M) -> M:call(Dest, erlang, node, [], in(?LONG)) end),
         same({far, Dest}, fun(M) -> M:call(Dest, erlang, node, [], in(?MAX)) end),
         same({too_far, Dest}, fun(M) -> M:call(Dest, erlang, node, [], in(?MAX + ?LONG)) end),
-        same({multicall_past, Dest}, fun(M) -> M:multicall([Dest], timer, sleep, [200], past()) end),
-        same({multicall_near, Dest}, fun(M) -> M:multicall([Dest], timer, sleep, [200], in(20)) end),
+        same({multicall_past, Dest},
+             fun(M) -> M:multicall([Dest], timer, sleep, [200], past()) end),
+        same({multicall_near, Dest},
+             fun(M) -> M:multicall([Dest], timer, sleep, [200], in(20)) end),
         same({multicall_future, Dest},
              fun(M) -> M:multicall([Dest], erlang, node, [], in(?LONG)) end),
         same({multicall_longest, Dest}, fun(M) -> M:multicall([Dest], erlang, node, [], ?MAX) end),
@@ -621,7 +639,8 @@ cases(erpc_many, #{node := Node, down := Down}) ->
                  fun(M) -> M:multicall([Own, Node], ?MODULE, sleep_on, [Node, 300], 100) end),
             same(slow_own_node,
                  fun(M) -> M:multicall([Own, Node], ?MODULE, sleep_on, [Own, 300], 100) end),
-            same(improper_arguments, fun(M) -> M:multicall([Node, Own], erlang, node, [a | b]) end)];
+            same(improper_arguments,
+                 fun(M) -> M:multicall([Node, Own], erlang, node, [a | b]) end)];
 
 %%% erpc: what has no result
 
@@ -652,7 +671,7 @@ cases(erpc_casts, #{node := Node, down := Down}) ->
                                 outcome(fun() ->
                                                 M:multicast([Node, "a"], ?TARGET, count, [ran])
                                         end),
-                            counted_soon(Node)
+                            counted_of(M, Node)
                     end,
                     returned([ran]), returned([]), "wrong arguments do nothing")];
 
@@ -690,7 +709,8 @@ cases(erpc_wrong, #{node := Node}) ->
     Collection = [{collection, #{}}, {timeout, 0}, {boolean, true}],
     Id = [{request_id, none}],
     wrong(call, [{node, Node} | Mfa]) ++ wrong(call, [{node, Node} | Mfa] ++ [{timeout, 1000}])
-        ++ wrong(call, [{node, Node} | Fun]) ++ wrong(call, [{node, Node} | Fun ++ [{timeout, 1000}]])
+        ++ wrong(call, [{node, Node} | Fun])
+        ++ wrong(call, [{node, Node} | Fun ++ [{timeout, 1000}]])
         ++ wrong(cast, [{node, Node} | Mfa]) ++ wrong(cast, [{node, Node} | right(Fun)])
         ++ unchecked(cast, [{right, Node} | Fun], Late)
         ++ wrong(multicast, [{nodes, [Node]} | Mfa])
@@ -721,7 +741,167 @@ cases(erpc_wrong, #{node := Node}) ->
                    [{receive_response, timeout, fun(M, R, W) -> M:receive_response(R, W) end},
                     {wait_response, timeout, fun(M, R, W) -> M:wait_response(R, W) end},
                     {reqids_add, collection, fun(M, R, W) -> M:reqids_add(R, label, W) end}],
-               Wrong <- wrong_terms(Type)].
+               Wrong <- wrong_terms(Type)];
+
+%%% Nodes that end, or do nothing, or can do nothing
+
+%% The node is killed when all of them wait.
+cases(rpc_lost, #{node := Node}) ->
+    Why = "the function may have run, which nodedown does not say",
+    Lost = fun({returned, {badtcp, _}}) -> true; (_) -> false end,
+    [differs(call, lost_after_sending, fun(M) -> M:call(Node, ?MODULE, hang, []) end,
+             returned({badrpc, nodedown}), Lost, Why),
+     differs(yield, lost_after_sending,
+             fun(M) -> M:yield(M:async_call(Node, ?MODULE, hang, [])) end,
+             returned({badrpc, nodedown}), Lost, Why),
+     differs(nb_yield, lost_after_sending,
+             fun(M) ->
+                     {value, Value} = M:nb_yield(M:async_call(Node, ?MODULE, hang, []), ?LONG),
+                     Value
+             end,
+             returned({badrpc, nodedown}), Lost, Why),
+     same(multicall, fun(M) -> M:multicall([Node], ?MODULE, hang, []) end),
+     same(multicall_beside_another,
+          fun(M) ->
+                  M:multicall([Node, node()], ?MODULE, end_by_node,
+                              [#{Node => {?MODULE, hang, []}, node() => {erlang, node, []}}],
+                              ?LONG)
+          end)];
+
+cases(erpc_lost, #{node := Node}) ->
+    Send = fun(M) -> M:send_request(Node, ?MODULE, hang, []) end,
+    Collect = fun(M) -> M:reqids_add(Send(M), label, M:reqids_new()) end,
+    [same(call, fun(M) -> M:call(Node, ?MODULE, hang, []) end),
+     same(call_in_time, fun(M) -> M:call(Node, ?MODULE, hang, [], ?LONG) end),
+     same(receive_response, fun(M) -> M:receive_response(Send(M)) end),
+     same(wait_response, fun(M) -> M:wait_response(Send(M), ?LONG) end),
+     same(check_response,
+          fun(M) ->
+                  Id = Send(M),
+                  M:check_response(message(), Id)
+          end),
+     same(of_collection,
+          fun(M) ->
+                  plain(M, outcome(fun() -> M:receive_response(Collect(M), ?LONG, true) end))
+          end),
+     same(multicall, fun(M) -> M:multicall([Node, Node], ?MODULE, hang, []) end)];
+
+%% The node is stopped, but nobody has noticed.
+cases(rpc_stopped, #{node := Node}) ->
+    Own = node(),
+    [same(call, fun(M) -> M:call(Node, erlang, node, [], 300) end),
+     same(call_without_time, fun(M) -> M:call(Node, erlang, node, [], 0) end),
+     same(nb_yield, fun(M) -> M:nb_yield(M:async_call(Node, erlang, node, []), 300) end),
+     same(multicall, fun(M) -> M:multicall([Node, Own, Node], erlang, node, [], 300) end),
+     same(cast, fun(M) -> M:cast(Node, erlang, node, []) end),
+     same(abcast, fun(M) -> M:abcast([Node, Own], no_such_name, message) end),
+     same(eval_everywhere, fun(M) -> M:eval_everywhere([Node, Own], erlang, node, []) end)];
+
+cases(erpc_stopped, #{node := Node}) ->
+    Own = node(),
+    Send = fun(M) -> M:send_request(Node, erlang, node, []) end,
+    [same(call, fun(M) -> M:call(Node, erlang, node, [], 300) end),
+     same(call_until, fun(M) -> M:call(Node, erlang, node, [], in(300)) end),
+     same(receive_response, fun(M) -> M:receive_response(Send(M), 300) end),
+     same(wait_response, fun(M) -> M:wait_response(Send(M), 300) end),
+     same(of_collection,
+          fun(M) -> M:receive_response(M:reqids_add(Send(M), l, M:reqids_new()), 300, true) end),
+     same(multicall, fun(M) -> M:multicall([Node, Own, Node], erlang, node, [], 300) end),
+     same(cast, fun(M) -> M:cast(Node, erlang, node, []) end),
+     same(multicast, fun(M) -> M:multicast([Node, Own], erlang, node, []) end)];
+
+%% The node can't start one more process.
+cases(rpc_full, #{node := Node}) ->
+    Theirs = {badrpc, {'EXIT', system_limit}},
+    Ours = {badrpc, system_limit},
+    Full = fun(Name, Call, A, B) ->
+                   differs(Name, not_run_is_no_exit,
+                           fun(M) -> when_full(Node, fun() -> Call(M) end) end,
+                           returned(A), returned(B),
+                           "that the function was not run is no way for it to end")
+           end,
+    [Full(call, fun(M) -> M:call(Node, erlang, node, []) end, Theirs, Ours),
+     Full(yield, fun(M) -> M:yield(M:async_call(Node, erlang, node, [])) end, Theirs, Ours),
+     Full(multicall, fun(M) -> M:multicall([Node], erlang, node, []) end,
+          {[Theirs], []}, {[Ours], []})];
+
+cases(erpc_full, #{node := Node}) ->
+    Send = fun(M) -> M:send_request(Node, erlang, node, []) end,
+    [same(Name, fun(M) -> when_full(Node, fun() -> Call(M) end) end)
+     || {Name, Call} <-
+            [{call, fun(M) -> M:call(Node, erlang, node, []) end},
+             {receive_response, fun(M) -> M:receive_response(Send(M)) end},
+             {wait_response, fun(M) -> M:wait_response(Send(M), ?LONG) end},
+             {check_response, fun(M) -> Id = Send(M), M:check_response(message(), Id) end},
+             {multicall, fun(M) -> M:multicall([Node], erlang, node, []) end}]];
+
+%% The application is stopped, or started anew, or has other settings.
+cases(rpc_alone, #{node := Node, down := Down}) ->
+    Why = "what is missing is not the other node",
+    [differs({not_started, F}, application_not_started,
+             fun(M) -> stopped(fun() -> apply(M, F, Args) end) end,
+             fun({returned, _}) -> true; (_) -> false end, {error, {not_started, gen_rpc}}, Why)
+     || {F, Args} <- [{call, [Down, erlang, node, []]}, {cast, [Down, erlang, node, []]},
+                      {async_call, [Down, erlang, node, []]},
+                      {multicall, [[Down], erlang, node, []]},
+                      {abcast, [[Down], name, message]}]]
+        ++ [differs(known_nodes, nodes_with_a_connection,
+                    fun(M) ->
+                            true = lists:member(Node, nodes()),
+                            restarted(fun() -> M:multicall(erlang, node, []) end)
+                    end,
+                    returned({[node(), Node], []}), returned({[node()], []}),
+                    "those of gen_rpc:nodes/0: the distribution need not know any"),
+            differs(default_time_limit, default_time_limits,
+                    fun(M) ->
+                            with(call_receive_timeout, 100,
+                                 fun() -> M:call(Node, ?TARGET, echo_after, [value, 400]) end)
+                    end,
+                    returned(value), returned({badrpc, timeout}),
+                    "settings, as in gen_rpc; rpc waits for ever")];
+
+cases(erpc_alone, #{down := Down}) ->
+    [differs({not_started, F}, application_not_started,
+             fun(M) -> stopped(fun() -> apply(M, F, Args) end) end,
+             fun(Outcome) -> not is_not_started(Outcome) end, fun is_not_started/1,
+             "what is missing is not the other node")
+     || {F, Args} <- [{call, [Down, erlang, node, []]}, {cast, [Down, erlang, node, []]},
+                      {send_request, [Down, erlang, node, []]},
+                      {multicall, [[Down], erlang, node, []]},
+                      {multicast, [[Down], erlang, node, []]}]].
+
+is_not_started(Outcome) -> Outcome =:= {error, {not_started, gen_rpc}}.
+
+stopped(Fun) ->
+    ok = application:stop(gen_rpc),
+    Outcome = outcome(Fun),
+    {ok, _} = application:ensure_all_started(gen_rpc),
+    again(Outcome).
+
+restarted(Fun) ->
+    stopped(fun() -> ok end),
+    Fun().
+
+again({returned, Value}) -> Value;
+again({error, Reason}) -> error(Reason).
+
+with(Setting, Value, Fun) ->
+    ok = application:set_env(gen_rpc, Setting, Value),
+    ok = gen_rpc:reconfigure(),
+    Outcome = outcome(Fun),
+    ok = application:unset_env(gen_rpc, Setting),
+    ok = gen_rpc:reconfigure(),
+    again(Outcome).
+
+%% What runs there may end and leave a place, until that is filled.
+when_full(Node, Call) ->
+    case Call() of
+        Node -> when_full(Node, Call);
+        {response, Node} -> when_full(Node, Call);
+        {[Node], []} -> when_full(Node, Call);
+        [{ok, Node}] -> when_full(Node, Call);
+        Result -> Result
+    end.
 
 %%% How a function is called
 
@@ -797,6 +977,13 @@ sleep_on(Node, Milliseconds) when Node =:= node() ->
 sleep_on(_Node, _Milliseconds) ->
     node().
 
+%% Is counted, and never returns.
+-spec hang() -> no_return().
+hang() ->
+    ok = ?TARGET:count(hangs),
+    timer:sleep(infinity),
+    hang().
+
 %% Tells the counter of a node where it was run.
 -spec count_here(node()) -> ok.
 count_here(Node) ->
@@ -813,11 +1000,11 @@ counted(Node, N) ->
     ok = gen_rpc_test_node:wait(fun() -> length(rpc:call(Node, ?TARGET, counted, [])) >= N end),
     rpc:call(Node, ?TARGET, counted, []).
 
-%% What was sent before, by whatever connection, has been counted then.
-counted_soon(Node) ->
-    true = gen_rpc:call(Node, erlang, is_atom, [a]),
-    true = rpc:call(Node, erlang, is_atom, [a]),
-    timer:sleep(100),
+%% What there is to count: nothing of ours, unless it has been sent before the next call.
+counted_of(M, Node) when M =:= rpc; M =:= erpc ->
+    counted(Node, 1);
+counted_of(M, Node) ->
+    true = M:call(Node, erlang, is_atom, [a]),
     rpc:call(Node, ?TARGET, counted, []).
 
 through_the_gate(Node, Gate) ->
@@ -834,7 +1021,8 @@ late_yield(M, Dest) ->
     Key = M:async_call(Dest, ?TARGET, wait_at_gate, [M]),
     timeout = M:nb_yield(Key, 20),
     ok = through_the_gate(Dest, M),
-    {M:yield(Key), mailbox()}.
+    {through, M} = M:yield(Key),
+    mailbox().
 
 late_multicall(M, Dest) ->
     Result = M:multicall([Dest], ?TARGET, wait_at_gate, [M], 100),

@@ -192,8 +192,8 @@ handle_cast({done, Ref, Outcome}, State) ->
 handle_cast({take, Ref, Taker, Tag}, #state{held = Held} = State) ->
     case Held of
         #{Ref := #held{outcome = none, takers = Takers} = H} ->
-            Waiting = stop_timer(H#held{takers = Takers ++ [{Taker, Tag}]}),
-            {noreply, put_held(Ref, Waiting, State)};
+            Waiting = H#held{takers = Takers ++ [{Taker, Tag}]},
+            {noreply, put_held(Ref, restart_timer(Ref, Waiting), State)};
         #{Ref := #held{outcome = Outcome}} ->
             give({Taker, Tag}, Outcome),
             {noreply, forget(Ref, State)};
@@ -219,7 +219,7 @@ handle_info({'DOWN', _Monitor, process, Owner, _Reason}, #state{owners = Owners}
     {noreply, lists:foldl(fun dropped/2, State, maps:keys(Keys))};
 handle_info({timeout, Timer, Ref}, #state{held = Held} = State) ->
     case Held of
-        #{Ref := #held{timer = Timer}} -> {noreply, dropped(Ref, State)};
+        #{Ref := #held{timer = Timer} = H} -> {noreply, inactive(Ref, H, State)};
         #{} -> {noreply, State}
     end;
 handle_info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
@@ -256,7 +256,7 @@ put_held(Ref, H, #state{held = Held} = State) ->
 ended(Ref, Outcome, #state{held = Held} = State) ->
     case Held of
         #{Ref := #held{outcome = none, takers = Takers} = H} ->
-            case lists:dropwhile(fun({Taker, _}) -> not is_process_alive(Taker) end, Takers) of
+            case alive(Takers) of
                 [First | Others] ->
                     give(First, Outcome),
                     lists:foreach(fun(Taker) -> give(Taker, too_late()) end, Others),
@@ -268,6 +268,9 @@ ended(Ref, Outcome, #state{held = Held} = State) ->
         #{} ->
             State
     end.
+
+alive(Takers) ->
+    [Taker || {Pid, _} = Taker <- Takers, is_process_alive(Pid)].
 
 give({Taker, Tag}, Outcome) ->
     Taker ! {Tag, {outcome, Outcome}}.
@@ -285,6 +288,14 @@ helper_ended(Ref, Reason, #state{held = Held} = State) ->
             ended(Ref, {failed, badtcp, Reason}, put_held(Ref, H#held{at = nowhere}, State));
         #{} ->
             State
+    end.
+
+%% Nobody has asked for it for so long, unless somebody still waits. Those who died while they waited
+%% are found out here, so that it takes no monitor to wait.
+inactive(Ref, #held{takers = Takers} = H, State) ->
+    case alive(Takers) of
+        [] -> dropped(Ref, State);
+        Alive -> put_held(Ref, restart_timer(Ref, H#held{takers = Alive}), State)
     end.
 
 %% Nobody wants it any more.
@@ -323,14 +334,11 @@ forget(Ref, #state{held = Held, owners = Owners} = State) ->
             State#state{held = Rest, owners = Owners#{Owner := Of#owner{keys = Left}}}
     end.
 
-%% Runs while nobody waits for it.
 restart_timer(Ref, H0) ->
     H = stop_timer(H0),
     case gen_rpc_config:get(async_call_inactivity_timeout) of
         infinity -> H;
-        Timeout when H#held.takers =:= [] ->
-            H#held{timer = erlang:start_timer(Timeout, self(), Ref)};
-        _ -> H
+        Timeout -> H#held{timer = erlang:start_timer(Timeout, self(), Ref)}
     end.
 
 stop_timer(#held{timer = none} = H) ->

@@ -66,11 +66,14 @@ nb_yield({Holder, Ref}, Timeout) ->
         {'DOWN', Tag, process, _, _} ->
             {value, {badtcp, closed}}
     after Timeout ->
-        ok = gen_rpc_holder:leave(Holder, Ref, Tag),
+        Left = gen_rpc_holder:leave(Holder, Ref, Tag),
         true = demonitor(Tag, [flush]),
         receive
             {Tag, {outcome, Outcome}} -> {value, gen_rpc_result:to_rpc(Outcome)}
         after 0 ->
-            timeout
+            case Left of
+                ok -> timeout;
+                gone -> {value, {badtcp, closed}}
+            end
         end
     end.

@@ -112,11 +112,13 @@ done(Holder, Ref, Outcome) ->
 take(Holder, Ref, Tag) ->
     gen_server:cast(Holder, {take, Ref, self(), Tag}).
 
-%% It does not want it any more; if it has got it by now, that stays.
--spec leave(pid(), reference(), Tag :: term()) -> ok.
+%% It does not want it any more; if it has got it by now, that stays. `gone': the holder is.
+-spec leave(pid(), reference(), Tag :: term()) -> ok | gone.
 leave(Holder, Ref, Tag) ->
-    _ = ask(Holder, {leave, Ref, Tag}),
-    ok.
+    case ask(Holder, {leave, Ref, Tag}) of
+        gone -> gone;
+        _ -> ok
+    end.
 
 %% Nobody will ever want it. `false': it was not held any more.
 -spec drop(pid(), reference()) -> boolean().

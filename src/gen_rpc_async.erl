@@ -26,7 +26,8 @@ start(Dest, {Holder, _Receiver, Ref} = For, Request) ->
     case gen_rpc_request:connection(Dest) of
         none ->
             ok = gen_rpc_holder:hold(Holder, Ref, nowhere),
-            gen_rpc_holder:help(Holder, Ref, submitter(Dest, For, Request, SendTimeout));
+            gen_rpc_holder:help(Holder, Ref, submitter(Dest, For, Request, SendTimeout),
+                                limited);
         {ok, _Port} ->
             submit(Dest, For, Request, SendTimeout,
                    fun(Port, Id) -> gen_rpc_holder:hold(Holder, Ref, {port, Port, Id}) end)

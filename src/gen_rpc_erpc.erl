@@ -177,7 +177,7 @@ start(Dest, {M, F, A} = Call) ->
                   false -> gen_rpc_codec:encode(M, F, A)
               end,
     Tag = make_ref(),
-    [Tag | {self(), gen_rpc_pending:start(Tag, Dest, Call, Request, infinity)}].
+    [Tag | {self(), gen_rpc_pending:start(Tag, Dest, Call, Request, infinity, limited)}].
 
 %% @equiv receive_response(RequestId, infinity)
 -spec receive_response(request_id()) -> term().

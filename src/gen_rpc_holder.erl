@@ -10,7 +10,7 @@
 -behaviour(gen_server).
 
 -export([new/0, count/0, start_link/1, pick/0]).
--export([hold/3, run/4, help/3, at/4, done/3]).
+-export([hold/3, run/4, help/4, at/4, done/3]).
 -export([take/3, leave/3, drop/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -20,7 +20,8 @@
 -define(HOLDERS_MAX, 32).
 
 %% Processes of one holder that wait for connections, each with a request. Whoever starts one more
-%% does its waiting himself.
+%% does its waiting himself; not so if he is going to wait for all that he has started, with a time
+%% limit of his own.
 -define(HELPERS_MAX, 1000).
 
 -type place() :: nowhere                                           % not submitted yet
@@ -81,18 +82,21 @@ run(Holder, Ref, Leader, Call) ->
     gen_server:cast(Holder, {run, Ref, self(), Leader, Call}).
 
 %% Has a process do what takes waiting before the request, which is held, can be submitted.
--spec help(pid(), reference(), fun(() -> ok)) -> ok.
-help(Holder, Ref, Help) ->
-    case may_help(Holder) of
+-spec help(pid(), reference(), fun(() -> ok), limited | unlimited) -> ok.
+help(Holder, Ref, Help, Limit) ->
+    case may_help(Holder, Limit) of
         true ->
             try spawn(Help) of
                 Helper -> gen_server:cast(Holder, {helper, Ref, Helper})
             catch
-                error:system_limit -> helped(Holder), Help()
+                error:system_limit -> helped(Holder), no_helper(Holder, Ref, Help, Limit)
             end;
         false ->
             Help()
     end.
+
+no_helper(_Holder, _Ref, Help, limited) -> Help();
+no_helper(Holder, Ref, _Help, unlimited) -> done(Holder, Ref, {refused, system_limit}).
 
 %% Where a request is by now.
 -spec at(pid(), reference(), port(), pos_integer()) -> ok.
@@ -351,17 +355,19 @@ stop_timer(#held{timer = Timer} = H) ->
 
 %%% Helpers are counted when they are started, by whoever does, and when they have ended.
 
-may_help(Holder) ->
-    case ets:match(?TABLE, {'$1', Holder, '_', '_'}) of
-        [[Index]] ->
-            case ets:update_counter(?TABLE, Index, {4, 1}) =< ?HELPERS_MAX of
-                true -> true;
-                false -> _ = ets:update_counter(?TABLE, Index, {4, -1}), false
-            end;
-        [] ->
-            false
+may_help(Holder, Limit) ->
+    case count_helpers(Holder, 1) of
+        Helpers when Limit =:= limited, Helpers > ?HELPERS_MAX -> helped(Holder), false;
+        _ -> true
     end.
 
 helped(Holder) ->
-    [[Index]] = ets:match(?TABLE, {'$1', Holder, '_', '_'}),
-    ets:update_counter(?TABLE, Index, {4, -1}).
+    _ = count_helpers(Holder, -1),
+    ok.
+
+%% `gone': the holder is, and whoever waits for it is told.
+count_helpers(Holder, N) ->
+    case ets:match(?TABLE, {'$1', Holder, '_', '_'}) of
+        [[Index]] -> ets:update_counter(?TABLE, Index, {4, N});
+        [] -> gone
+    end.

@@ -488,6 +488,7 @@ stopped_application(Config) ->
     run(Client,
         fun() ->
                 Held = [gen_rpc_test_flow, held, [value]],
+                Node = gen_rpc:call(Node, erlang, node, []),
                 Before = length(processes()),
                 Waits = [fun() -> gen_rpc:yield(apply(gen_rpc, async_call, [Dest | Held])) end
                          || Dest <- [Node, hole(1), node()]] ++

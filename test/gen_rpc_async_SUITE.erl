@@ -619,12 +619,14 @@ held() ->
 takers() ->
     lists:append([Takers || {Takers, _, _} <- held()]).
 
-%% Waits until they have nothing, and watch over nobody.
+%% Waits until they have nothing, watch over nobody, and have no helper.
 nothing_held() ->
     wait(fun() ->
-                 held() =:= [] andalso
-                     lists:all(fun(Holder) ->
-                                       map_size(element(5, sys:get_state(Holder))) =:= 0 andalso
-                                           process_info(Holder, monitors) =:= {monitors, []}
-                               end, holders())
+                 held() =:= [] andalso lists:all(fun is_idle/1, holders()) andalso
+                     lists:all(fun({_, _, _, Helpers}) -> Helpers =:= 0 end,
+                               ets:tab2list(gen_rpc_holder))
          end).
+
+is_idle(Holder) ->
+    map_size(element(5, sys:get_state(Holder))) =:= 0 andalso
+        process_info(Holder, monitors) =:= {monitors, []}.

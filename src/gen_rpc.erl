@@ -43,12 +43,12 @@
 %% What {@link yield/1} takes. Good for this node only.
 -export_type([dest/0, versioned/0, call_error/0, limit/0, key/0]).
 
-%% What gen_rpc_badarg has in words, as guards.
+%% What gen_rpc_badarg has in words, as guards. A time is as long as a receive can wait.
 -define(IS_PAIR(T), (tuple_size(T) =:= 2 andalso is_atom(element(1, T)))).
 -define(IS_CALL(M, F, A), ((is_atom(M) orelse ?IS_PAIR(M)) andalso is_atom(F) andalso is_list(A))).
 -define(IS_CALL(Dest, M, F, A), ((is_atom(Dest) orelse ?IS_PAIR(Dest)) andalso ?IS_CALL(M, F, A))).
 -define(IS_TIMEOUT(T), (T =:= infinity orelse (is_integer(T) andalso T >= 0
-                                               andalso T =< 16#FFFFFFFE))).
+                                               andalso T =< 16#FFFFFFFF))).
 -define(IS_LIMIT(T), (T =:= undefined orelse ?IS_TIMEOUT(T))).
 
 -define(BADARG(Arguments), error(badarg, none, gen_rpc_badarg:why(Arguments))).

@@ -26,7 +26,8 @@ start(Dest, {Holder, _Receiver, Ref} = For, Request) ->
     case gen_rpc_request:connection(Dest) of
         none ->
             ok = gen_rpc_holder:hold(Holder, Ref, nowhere),
-            gen_rpc_holder:help(Holder, Ref, submitter(Dest, For, Request, SendTimeout));
+            gen_rpc_holder:help(Holder, Ref, submitter(Dest, For, Request, SendTimeout),
+                                limited);
         {ok, _Port} ->
             submit(Dest, For, Request, SendTimeout,
                    fun(Port, Id) -> gen_rpc_holder:hold(Holder, Ref, {port, Port, Id}) end)
@@ -66,11 +67,14 @@ nb_yield({Holder, Ref}, Timeout) ->
         {'DOWN', Tag, process, _, _} ->
             {value, {badtcp, closed}}
     after Timeout ->
-        ok = gen_rpc_holder:leave(Holder, Ref, Tag),
+        Left = gen_rpc_holder:leave(Holder, Ref, Tag),
         true = demonitor(Tag, [flush]),
         receive
             {Tag, {outcome, Outcome}} -> {value, gen_rpc_result:to_rpc(Outcome)}
         after 0 ->
-            timeout
+            case Left of
+                ok -> timeout;
+                gone -> {value, {badtcp, closed}}
+            end
         end
     end.

@@ -10,8 +10,7 @@
               | outstanding | new_request | entries. % these three are never right
 -export_type([kind/0]).
 
--define(MAX_TIMEOUT, 16#FFFFFFFE). % the driver keeps times as 32-bit milliseconds
--define(MAX_ERPC_TIMEOUT, 16#FFFFFFFF).
+-define(MAX_TIMEOUT, 16#FFFFFFFF). % as long as a receive can wait
 
 %% The options of erlang:error/3 that make a shell say, beside `badarg', which of these arguments, in
 %% the order of the function's, is wrong, what it is, and what is allowed. No value is kept.
@@ -39,13 +38,13 @@ is(timeout, infinity) -> true;
 is(timeout, Time) -> is_integer(Time) andalso Time >= 0 andalso Time =< ?MAX_TIMEOUT;
 is(erpc_timeout, infinity) -> true;
 is(erpc_timeout, {abs, Time}) ->
-    is_integer(Time) andalso Time - erlang:monotonic_time(millisecond) =< ?MAX_ERPC_TIMEOUT;
-is(erpc_timeout, Time) -> is_integer(Time) andalso Time >= 0 andalso Time =< ?MAX_ERPC_TIMEOUT;
+    is_integer(Time) andalso Time - erlang:monotonic_time(millisecond) =< ?MAX_TIMEOUT;
+is(erpc_timeout, Time) -> is_integer(Time) andalso Time >= 0 andalso Time =< ?MAX_TIMEOUT;
 is(name, Name) -> is_atom(Name);
 is(key, {Holder, Ref}) -> is_pid(Holder) andalso node(Holder) =:= node() andalso is_reference(Ref);
 is('fun', Fun) -> is_function(Fun, 0);
 is(boolean, Value) -> is_boolean(Value);
-is(request, [Tag | _Pending]) -> is_reference(Tag);
+is(request, [Tag | {Owner, _Pending}]) -> is_reference(Tag) andalso is_pid(Owner);
 is(collection, Collection) -> is_map(Collection);
 is(any, _) -> true;
 is(_Kind, _Value) -> false.
@@ -62,8 +61,8 @@ allowed(module) -> "a module (an atom) or {Module, Version}";
 allowed(erpc_module) -> "a module (an atom)";
 allowed(function) -> "the name of a function, an atom";
 allowed(args) -> "a list of arguments";
-allowed(limit) -> "a time in ms (0..4294967294), infinity or undefined";
-allowed(timeout) -> "a time in ms (0..4294967294) or infinity";
+allowed(limit) -> "a time in ms (0..4294967295), infinity or undefined";
+allowed(timeout) -> "a time in ms (0..4294967295) or infinity";
 allowed(erpc_timeout) -> "a time in ms (0..4294967295), infinity, or {abs, MonotonicMs}";
 allowed(name) -> "the name of a process, an atom";
 allowed(key) -> "a key of async_call on this node";

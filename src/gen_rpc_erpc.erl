@@ -33,16 +33,19 @@
                                 andalso is_integer(element(2, T))))).
 -define(IS_COLLECTION(Collection, Timeout, Delete),
         (is_map(Collection) andalso ?IS_TIMEOUT(Timeout) andalso is_boolean(Delete))).
+-define(IS_REQUEST(Tag, Owner), (is_reference(Tag) andalso is_pid(Owner))).
 
 -define(BADARG(Arguments), error({erpc, badarg}, none, gen_rpc_badarg:why(Arguments))).
 
 -type timeout_time() :: 0..?MAX_TIMEOUT | infinity | {abs, integer()}.
 
--opaque request_id() :: nonempty_improper_list(reference(), gen_rpc_pending:t()).
+-type owned() :: {Owner :: pid(), gen_rpc_pending:t()}.
+
+-opaque request_id() :: nonempty_improper_list(reference(), owned()).
 %% Good for the process that sent the request.
 
 -opaque request_id_collection() ::
-          #{reference() => nonempty_improper_list(gen_rpc_pending:t(), Label :: term())}.
+          #{reference() => nonempty_improper_list(owned(), Label :: term())}.
 
 -type caught_call_exception() :: {throw, term()}
                                | {exit, {exception | signal, term()}}
@@ -196,7 +199,7 @@ start(Dest, Call) ->
                   false -> gen_rpc_request:encode(Call)
               end,
     Tag = make_ref(),
-    [Tag | gen_rpc_pending:start(Tag, Dest, Call, Request, infinity)].
+    [Tag | {self(), gen_rpc_pending:start(Tag, Dest, Call, Request, infinity, limited)}].
 
 %% @equiv receive_response(RequestId, infinity)
 -spec receive_response(request_id()) -> term().
@@ -205,13 +208,14 @@ receive_response(RequestId) ->
 
 %% @doc As `erpc:receive_response/2'.
 -spec receive_response(request_id(), timeout_time()) -> term().
-receive_response([Tag | Pending], Timeout) when is_reference(Tag), ?IS_TIMEOUT(Timeout) ->
+receive_response([Tag | {Owner, Pending}], Timeout)
+  when ?IS_REQUEST(Tag, Owner), ?IS_TIMEOUT(Timeout) ->
     Time = left(Timeout),
     receive
         {Tag, _} = Message -> response(Message, Pending);
         {Tag, _, process, _, _} = Message -> response(Message, Pending)
     after Time ->
-        case abandon(Tag, Pending) of
+        case abandon(Tag, Owner, Pending) of
             {ok, Outcome} -> result(Outcome);
             none -> error({erpc, timeout});
             unknown -> ?BADARG([{outstanding, Tag}])
@@ -230,8 +234,11 @@ receive_response(Collection, Timeout, Delete) when ?IS_COLLECTION(Collection, Ti
         no_request ->
             no_request;
         timeout ->
-            maps:foreach(fun(Tag, [Pending | _Label]) -> abandon(Tag, Pending) end, Collection),
-            error({erpc, timeout});
+            case lists:member(invalid, [abandon(Tag, Entry)
+                                        || {Tag, Entry} <- maps:to_list(Collection)]) of
+                true -> ?BADARG([{entries, Collection}]);
+                false -> error({erpc, timeout})
+            end;
         invalid ->
             ?BADARG([{entries, Collection}])
     end;
@@ -245,7 +252,8 @@ wait_response(RequestId) ->
 
 %% @doc As `erpc:wait_response/2'.
 -spec wait_response(request_id(), timeout_time()) -> {response, term()} | no_response.
-wait_response([Tag | Pending], Timeout) when is_reference(Tag), ?IS_TIMEOUT(Timeout) ->
+wait_response([Tag | {Owner, Pending}], Timeout)
+  when ?IS_REQUEST(Tag, Owner), ?IS_TIMEOUT(Timeout) ->
     Time = left(Timeout),
     receive
         {Tag, _} = Message -> {response, response(Message, Pending)};
@@ -276,7 +284,7 @@ wait_response(Collection, Timeout, Delete) ->
 
 %% @doc As `erpc:check_response/2'.
 -spec check_response(Message :: term(), request_id()) -> {response, term()} | no_response.
-check_response(Message, [Tag | Pending]) when is_reference(Tag) ->
+check_response(Message, [Tag | {Owner, Pending}]) when ?IS_REQUEST(Tag, Owner) ->
     case is_of(Message, Tag) of
         true -> {response, response(Message, Pending)};
         false -> no_response
@@ -310,31 +318,25 @@ check_response(Message, Collection, Delete) ->
 next(Collection, _Time, _Delete) when map_size(Collection) =:= 0 ->
     no_request;
 next(Collection, Time, Delete) ->
-    case are_entries(Collection) of
-        true ->
-            receive
-                {Tag, _} = Message when is_reference(Tag), is_map_key(Tag, Collection) ->
-                    take(Message, Collection, Delete);
-                {Tag, _, process, _, _} = Message
-                  when is_reference(Tag), is_map_key(Tag, Collection) ->
-                    take(Message, Collection, Delete)
-            after Time ->
-                timeout
-            end;
-        false ->
-            invalid
+    receive
+        {Tag, _} = Message when is_reference(Tag), is_map_key(Tag, Collection) ->
+            take(Message, Collection, Delete);
+        {Tag, _, process, _, _} = Message when is_reference(Tag), is_map_key(Tag, Collection) ->
+            take(Message, Collection, Delete)
+    after Time ->
+        timeout
     end.
 
 take(Message, Collection, Delete) ->
     Tag = tag(Message),
-    case map_get(Tag, Collection) of
-        [Pending | Label] ->
+    case Collection of
+        #{Tag := [{Owner, Pending} | Label]} when is_pid(Owner) ->
             Rest = case Delete of
                        true -> maps:remove(Tag, Collection);
                        false -> Collection
                    end,
             {gen_rpc_pending:outcome(Message, Pending), Label, Rest};
-        _ ->
+        #{} ->
             invalid
     end.
 
@@ -351,8 +353,14 @@ labelled(Result, Label, Rest) ->
 response(Message, Pending) ->
     result(gen_rpc_pending:outcome(Message, Pending)).
 
-abandon(Tag, Pending) ->
-    gen_rpc_pending:abandon(Tag, Pending).
+abandon(Tag, [{Owner, Pending} | _Label]) when ?IS_REQUEST(Tag, Owner) ->
+    abandon(Tag, Owner, Pending);
+abandon(_Tag, _) ->
+    invalid.
+
+%% Not that of another process, which may wait for it.
+abandon(Tag, Owner, Pending) when Owner =:= self() -> gen_rpc_pending:abandon(Tag, Pending);
+abandon(_Tag, _Owner, _Pending) -> unknown.
 
 tag({Tag, _}) -> Tag;
 tag({Tag, _, process, _, _}) -> Tag;
@@ -377,29 +385,29 @@ reqids_size(Collection) ->
 %% @doc As `erpc:reqids_add/3'.
 -spec reqids_add(request_id(), Label :: term(), request_id_collection()) ->
           request_id_collection().
-reqids_add([Tag | _] = RequestId, Label, Collection)
-  when is_reference(Tag), is_map(Collection), not is_map_key(Tag, Collection) ->
+reqids_add([Tag | {Owner, _Pending}] = RequestId, Label, Collection)
+  when ?IS_REQUEST(Tag, Owner), is_map(Collection), not is_map_key(Tag, Collection) ->
     put_request(RequestId, Label, Collection);
 reqids_add([Tag | _], Label, Collection) when is_map_key(Tag, Collection) ->
     ?BADARG([{new_request, Tag}, {any, Label}, {collection, Collection}]);
 reqids_add(RequestId, Label, Collection) ->
     ?BADARG([{request, RequestId}, {any, Label}, {collection, Collection}]).
 
-put_request([Tag | Pending], Label, Collection) ->
-    Collection#{Tag => [Pending | Label]}.
+put_request([Tag | Owned], Label, Collection) ->
+    Collection#{Tag => [Owned | Label]}.
 
 %% @doc As `erpc:reqids_to_list/1'.
 -spec reqids_to_list(request_id_collection()) -> [{request_id(), Label :: term()}].
-reqids_to_list(Collection) ->
-    case is_map(Collection) andalso are_entries(Collection) of
-        true -> [{[Tag | Pending], Label} || {Tag, [Pending | Label]} <- maps:to_list(Collection)];
+reqids_to_list(Collection) when is_map(Collection) ->
+    Entries = maps:to_list(Collection),
+    case lists:all(fun is_entry/1, Entries) of
+        true -> [{[Tag | Owned], Label} || {Tag, [Owned | Label]} <- Entries];
         false -> ?BADARG([{entries, Collection}])
-    end.
+    end;
+reqids_to_list(Collection) ->
+    ?BADARG([{collection, Collection}]).
 
-are_entries(Collection) ->
-    lists:all(fun is_entry/1, maps:to_list(Collection)).
-
-is_entry({Tag, [Pending | _Label]}) -> is_reference(Tag) andalso is_tuple(Pending);
+is_entry({Tag, [{Owner, _Pending} | _Label]}) -> ?IS_REQUEST(Tag, Owner);
 is_entry(_) -> false.
 
 %%% Results

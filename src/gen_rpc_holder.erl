@@ -10,7 +10,7 @@
 -behaviour(gen_server).
 
 -export([new/0, count/0, start_link/1, pick/0]).
--export([hold/3, run/4, help/3, at/4, done/3]).
+-export([hold/3, run/4, help/4, at/4, done/3]).
 -export([take/3, leave/3, drop/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -20,7 +20,8 @@
 -define(HOLDERS_MAX, 32).
 
 %% Processes of one holder that wait for connections, each with a request. Whoever starts one more
-%% does its waiting himself.
+%% does its waiting himself; not so if he is going to wait for all that he has started, with a time
+%% limit of his own.
 -define(HELPERS_MAX, 1000).
 
 -type place() :: nowhere                                           % not submitted yet
@@ -81,18 +82,21 @@ run(Holder, Ref, Leader, Call) ->
     gen_server:cast(Holder, {run, Ref, self(), Leader, Call}).
 
 %% Has a process do what takes waiting before the request, which is held, can be submitted.
--spec help(pid(), reference(), fun(() -> ok)) -> ok.
-help(Holder, Ref, Help) ->
-    case may_help(Holder) of
+-spec help(pid(), reference(), fun(() -> ok), limited | unlimited) -> ok.
+help(Holder, Ref, Help, Limit) ->
+    case may_help(Holder, Limit) of
         true ->
             try spawn(Help) of
                 Helper -> gen_server:cast(Holder, {helper, Ref, Helper})
             catch
-                error:system_limit -> helped(Holder), Help()
+                error:system_limit -> helped(Holder), no_helper(Holder, Ref, Help, Limit)
             end;
         false ->
             Help()
     end.
+
+no_helper(_Holder, _Ref, Help, limited) -> Help();
+no_helper(Holder, Ref, _Help, unlimited) -> done(Holder, Ref, {refused, system_limit}).
 
 %% Where a request is by now.
 -spec at(pid(), reference(), port(), pos_integer()) -> ok.
@@ -112,11 +116,13 @@ done(Holder, Ref, Outcome) ->
 take(Holder, Ref, Tag) ->
     gen_server:cast(Holder, {take, Ref, self(), Tag}).
 
-%% It does not want it any more; if it has got it by now, that stays.
--spec leave(pid(), reference(), Tag :: term()) -> ok.
+%% It does not want it any more; if it has got it by now, that stays. `gone': the holder is.
+-spec leave(pid(), reference(), Tag :: term()) -> ok | gone.
 leave(Holder, Ref, Tag) ->
-    _ = ask(Holder, {leave, Ref, Tag}),
-    ok.
+    case ask(Holder, {leave, Ref, Tag}) of
+        gone -> gone;
+        _ -> ok
+    end.
 
 %% Nobody will ever want it. `false': it was not held any more.
 -spec drop(pid(), reference()) -> boolean().
@@ -192,8 +198,8 @@ handle_cast({done, Ref, Outcome}, State) ->
 handle_cast({take, Ref, Taker, Tag}, #state{held = Held} = State) ->
     case Held of
         #{Ref := #held{outcome = none, takers = Takers} = H} ->
-            Waiting = stop_timer(H#held{takers = Takers ++ [{Taker, Tag}]}),
-            {noreply, put_held(Ref, Waiting, State)};
+            Waiting = H#held{takers = Takers ++ [{Taker, Tag}]},
+            {noreply, put_held(Ref, restart_timer(Ref, Waiting), State)};
         #{Ref := #held{outcome = Outcome}} ->
             ok = give({Taker, Tag}, Outcome),
             {noreply, forget(Ref, State)};
@@ -219,7 +225,7 @@ handle_info({'DOWN', _Monitor, process, Owner, _Reason}, #state{owners = Owners}
     {noreply, lists:foldl(fun dropped/2, State, maps:keys(Keys))};
 handle_info({timeout, Timer, Ref}, #state{held = Held} = State) ->
     case Held of
-        #{Ref := #held{timer = Timer}} -> {noreply, dropped(Ref, State)};
+        #{Ref := #held{timer = Timer} = H} -> {noreply, inactive(Ref, H, State)};
         #{} -> {noreply, State}
     end;
 handle_info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
@@ -256,7 +262,7 @@ put_held(Ref, H, #state{held = Held} = State) ->
 ended(Ref, Outcome, #state{held = Held} = State) ->
     case Held of
         #{Ref := #held{outcome = none, takers = Takers} = H} ->
-            case lists:dropwhile(fun({Taker, _}) -> not is_process_alive(Taker) end, Takers) of
+            case alive(Takers) of
                 [First | Others] ->
                     ok = give(First, Outcome),
                     lists:foreach(fun(Taker) -> give(Taker, too_late()) end, Others),
@@ -268,6 +274,9 @@ ended(Ref, Outcome, #state{held = Held} = State) ->
         #{} ->
             State
     end.
+
+alive(Takers) ->
+    [Taker || {Pid, _} = Taker <- Takers, is_process_alive(Pid)].
 
 give({Taker, Tag}, Outcome) ->
     Taker ! {Tag, {outcome, Outcome}},
@@ -286,6 +295,14 @@ helper_ended(Ref, Reason, #state{held = Held} = State) ->
             ended(Ref, {failed, badtcp, Reason}, put_held(Ref, H#held{at = nowhere}, State));
         #{} ->
             State
+    end.
+
+%% Nobody has asked for it for so long, unless somebody still waits. Those who died while they waited
+%% are found out here, so that it takes no monitor to wait.
+inactive(Ref, #held{takers = Takers} = H, State) ->
+    case alive(Takers) of
+        [] -> dropped(Ref, State);
+        Alive -> put_held(Ref, restart_timer(Ref, H#held{takers = Alive}), State)
     end.
 
 %% Nobody wants it any more.
@@ -324,14 +341,11 @@ forget(Ref, #state{held = Held, owners = Owners} = State) ->
             State#state{held = Rest, owners = Owners#{Owner := Of#owner{keys = Left}}}
     end.
 
-%% Runs while nobody waits for it.
 restart_timer(Ref, H0) ->
     H = stop_timer(H0),
     case gen_rpc_config:get(async_call_inactivity_timeout) of
         infinity -> H;
-        Timeout when H#held.takers =:= [] ->
-            H#held{timer = erlang:start_timer(Timeout, self(), Ref)};
-        _ -> H
+        Timeout -> H#held{timer = erlang:start_timer(Timeout, self(), Ref)}
     end.
 
 stop_timer(#held{timer = none} = H) ->
@@ -342,17 +356,19 @@ stop_timer(#held{timer = Timer} = H) ->
 
 %%% Helpers are counted when they are started, by whoever does, and when they have ended.
 
-may_help(Holder) ->
-    case ets:match(?TABLE, {'$1', Holder, '_', '_'}) of
-        [[Index]] ->
-            case ets:update_counter(?TABLE, Index, {4, 1}) =< ?HELPERS_MAX of
-                true -> true;
-                false -> _ = ets:update_counter(?TABLE, Index, {4, -1}), false
-            end;
-        [] ->
-            false
+may_help(Holder, Limit) ->
+    case count_helpers(Holder, 1) of
+        Helpers when Limit =:= limited, Helpers > ?HELPERS_MAX -> helped(Holder), false;
+        _ -> true
     end.
 
 helped(Holder) ->
-    [[Index]] = ets:match(?TABLE, {'$1', Holder, '_', '_'}),
-    ets:update_counter(?TABLE, Index, {4, -1}).
+    _ = count_helpers(Holder, -1),
+    ok.
+
+%% `gone': the holder is, and whoever waits for it is told.
+count_helpers(Holder, N) ->
+    case ets:match(?TABLE, {'$1', Holder, '_', '_'}) of
+        [[Index]] -> ets:update_counter(?TABLE, Index, {4, N});
+        [] -> gone
+    end.

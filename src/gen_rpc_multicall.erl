@@ -15,7 +15,7 @@ call(Dests, Call, Timeout) ->
     Ref = make_ref(),
     Numbered = lists:zip(lists:seq(1, length(Dests)), Dests),
     Pending = maps:from_list([{I, gen_rpc_pending:start({Ref, I}, Dest, Call, Request,
-                                                        gen_rpc_request:left(Until))}
+                                                        gen_rpc_request:left(Until), unlimited)}
                               || {I, Dest} <- Numbered]),
     Outcomes = collect(Ref, Pending, #{}, Until),
     [map_get(I, Outcomes) || {I, _Dest} <- Numbered].

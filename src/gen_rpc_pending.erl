@@ -5,7 +5,7 @@
 %% Exactly one message of a request comes, unless it is abandoned; outcome/2 says what it means.
 -module(gen_rpc_pending).
 
--export([start/5, outcome/2, abandon/2]).
+-export([start/6, outcome/2, abandon/2]).
 
 -type t() :: done % at once: the message is there
            | {port, port(), pos_integer()}
@@ -13,11 +13,13 @@
            | {holder, pid(), reference(), Monitor :: reference()}.
 -export_type([t/0]).
 
-%% Never waits. Request: the call as it is sent, if Dest is another node. Timeout is what the other
-%% node is told; it is the caller's to abandon the request then.
+%% Never waits; but see gen_rpc_holder:help/4 for Helpers. Request: the call as it is sent, if Dest is
+%% another node. Timeout is what the other node is told; it is the caller's to abandon the request
+%% then.
 -spec start(Tag :: term(), gen_rpc:dest(), gen_rpc_codec:call(),
-            Request :: gen_rpc_request:encoded() | none, timeout()) -> t().
-start(Tag, Dest, Call, Request, Timeout) ->
+            Request :: gen_rpc_request:encoded() | none, timeout(),
+            Helpers :: limited | unlimited) -> t().
+start(Tag, Dest, Call, Request, Timeout, Helpers) ->
     case gen_rpc_dest:is_own(Dest) of
         true ->
             case gen_rpc_worker:start_local(Tag, group_leader(), Call) of
@@ -29,7 +31,7 @@ start(Tag, Dest, Call, Request, Timeout) ->
             Connection = gen_rpc_request:connection(Dest),
             case gen_rpc_request:start(Connection, Tag, Id, Request, Timeout) of
                 {ok, Port} -> {port, Port, Id};
-                later -> start_later(Tag, Dest, Request);
+                later -> start_later(Tag, Dest, Request, Helpers);
                 {done, Outcome} -> done(Tag, Outcome)
             end
     end.
@@ -39,14 +41,14 @@ done(Tag, Outcome) ->
     done.
 
 %% Where it takes waiting for a connection or for room, a holder has that done.
-start_later(Tag, Dest, Request) ->
+start_later(Tag, Dest, Request, Helpers) ->
     {Holder, Receiver} = gen_rpc_holder:pick(),
     Ref = make_ref(),
     Monitor = monitor(process, Holder, [{tag, Tag}]),
     ok = gen_rpc_holder:hold(Holder, Ref, nowhere),
     ok = gen_rpc_holder:take(Holder, Ref, Tag),
-    ok = gen_rpc_holder:help(Holder, Ref, gen_rpc_async:submitter(Dest, {Holder, Receiver, Ref},
-                                                                  Request, infinity)),
+    Submitter = gen_rpc_async:submitter(Dest, {Holder, Receiver, Ref}, Request, infinity),
+    ok = gen_rpc_holder:help(Holder, Ref, Submitter, Helpers),
     {holder, Holder, Ref, Monitor}.
 
 -spec outcome(Message :: tuple(), t()) -> gen_rpc_result:outcome().

@@ -8,14 +8,14 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([suite/0, all/0]).
--export([each_argument_is_named/1, several_are_all_named/1, values_are_not_kept/1,
+-export([each_argument_is_named/1, several_are_all_named/1, entries_are_looked_at/1, values_are_not_kept/1,
          right_ones_are_not_named/1, guards_and_words_agree/1, shown_by_the_shell/1]).
 
 suite() ->
     [{timetrap, {seconds, 60}}].
 
 all() ->
-    [each_argument_is_named, several_are_all_named, values_are_not_kept, right_ones_are_not_named,
+    [each_argument_is_named, several_are_all_named, entries_are_looked_at, values_are_not_kept, right_ones_are_not_named,
      guards_and_words_agree, shown_by_the_shell].
 
 %% Calls with right arguments, each with a wrong one put in the place of one of them.
@@ -65,10 +65,10 @@ functions() ->
                              {check_response, [{any, message}, Collection, {boolean, false}]},
                              {reqids_size, [Collection]},
                              {reqids_add, [Request, {any, label}, Collection]},
-                             {reqids_to_list, [{entries, #{}}]}]].
+                             {reqids_to_list, [Collection]}]].
 
 gen_rpc_erpc_request() ->
-    [make_ref() | done].
+    [make_ref() | {self(), done}].
 
 wrong(dest) -> ["node", 1, {a}, {"a", b}, {a, b, c}, <<"a@b">>, [], self()];
 wrong(dests) -> [a, {a, b}, [a | b], ["a"], [a, 1], #{}];
@@ -77,15 +77,14 @@ wrong(erpc_module) -> ["lists", 1, {lists, 1}, #{}];
 wrong(function) -> ["reverse", 1, {reverse}, fun lists:reverse/1];
 wrong(args) -> [a, {}, <<>>, #{}, 1];
 wrong('fun') -> [a, fun(X) -> X end, fun lists:reverse/1, {lists, reverse}];
-wrong(limit) -> [-1, 1.0, soon, "1", 16#FFFFFFFF, {abs, 1}];
+wrong(limit) -> [-1, 1.0, soon, "1", 16#100000000, {abs, 1}];
 wrong(timeout) -> [undefined | wrong(limit)];
 wrong(erpc_timeout) -> [-1, 1.0, soon, "1", 16#100000000, {abs, soon}, {abs}, undefined];
 wrong(name) -> ["name", {name, node()}, self(), 1];
 wrong(key) -> [a, {self()}, {make_ref(), self()}, {self(), a}, make_ref(), []];
 wrong(boolean) -> [1, "true", maybe_];
-wrong(request) -> [a, [], [a], {make_ref(), a}, #{}, make_ref()];
+wrong(request) -> [a, [], [a], [make_ref()], [make_ref() | {a, done}], {make_ref(), a}, #{}, make_ref()];
 wrong(collection) -> [a, [], [a], {}, make_ref()];
-wrong(entries) -> [a, [], {}, #{a => b}, #{make_ref() => a}];
 wrong(any) -> [].
 
 %% What stands for another function's arguments in this place: not wrong, but another call.
@@ -134,6 +133,17 @@ several_are_all_named(_Config) ->
     {badarg, Shown} = raised(gen_rpc, call, ["n", lists, "f", args, -1, undefined]),
     ?assertEqual([1, 3, 4, 5], lists:sort(maps:keys(Shown))).
 
+%% A collection of something else is a map too: its entries are looked at when they are needed.
+entries_are_looked_at(_Config) ->
+    [?assertMatch({{expected, {erpc, badarg}}, #{1 := "must be a collection of request ids, " ++ _}},
+                  {{expected, Reason}, Shown})
+     || Collection <- [#{a => b}, #{make_ref() => a}, #{make_ref() => [{a, done} | label]}],
+        {F, Args} <- [{reqids_to_list, [Collection]}, {receive_response, [Collection, 0, true]}],
+        {Reason, Shown} <- [raised(gen_rpc_erpc, F, Args)]],
+    Ref = make_ref(),
+    ?assertMatch({{erpc, badarg}, #{2 := "must be" ++ _}},
+                 raised(gen_rpc_erpc, check_response, [{Ref, answer}, #{Ref => a}, true])).
+
 %% What is wrong may be a secret: no value is in the error.
 values_are_not_kept(_Config) ->
     try gen_rpc:call(node(), lists, reverse, "secret", secret) catch
@@ -151,8 +161,8 @@ right_ones_are_not_named(_Config) ->
                            {erpc_module, [lists]},
                            {function, [f]},
                            {args, [[], [a], [a | b]]},
-                           {limit, [0, 1, 16#FFFFFFFE, infinity, undefined]},
-                           {timeout, [0, 1, 16#FFFFFFFE, infinity]},
+                           {limit, [0, 1, 16#FFFFFFFF, infinity, undefined]},
+                           {timeout, [0, 1, 16#FFFFFFFF, infinity]},
                            {erpc_timeout, [0, 16#FFFFFFFF, infinity,
                                            {abs, erlang:monotonic_time(millisecond)}]},
                            {any, [1, a]}],
@@ -181,5 +191,5 @@ shown_by_the_shell(_Config) ->
             [?assertNotEqual(nomatch, string:find(Text, Part), Part)
              || Part <- ["bad argument", "gen_rpc:call/6",
                          "argument 3: must be the name of a function, an atom",
-                         "argument 5: must be a time in ms (0..4294967294), infinity or undefined"]]
+                         "argument 5: must be a time in ms (0..4294967295), infinity or undefined"]]
     end.

@@ -260,7 +260,7 @@ bad_arguments(Config) ->
                      ?assertError(badarg, gen_rpc:call(Dest, erlang, node, [], 1000, Time)),
                      ?assertError(badarg, gen_rpc:cast(Dest, erlang, node, [], Time))
                  end || Dest <- [{Node, new_key}, node()],
-                        Time <- [-1, 1.0, soon, "1000", 16#FFFFFFFF, 1 bsl 64]]
+                        Time <- [-1, 1.0, soon, "1000", 16#100000000, 1 bsl 64]]
         end),
     ?assertEqual(Before, destinations(Config)).
 

@@ -11,7 +11,7 @@ CLANG_FORMAT_MAJOR := 14
 BUILD_PACKAGES := gcc libc6-dev erlang-base erlang-dev erlang-crypto rebar3 libmbedtls-dev zlib1g-dev \
 	openssl
 TEST_PACKAGES := erlang-common-test erlang-dialyzer erlang-tools erlang-proper-dev libcmocka-dev \
-	clang-format iproute2 openssl testssl.sh
+	clang-format iproute2 openssl testssl.sh elixir
 CERTS_PACKAGES := openssl
 BENCH_PACKAGES := $(BUILD_PACKAGES) $(CERTS_PACKAGES) erlang-ssl erlang-public-key erlang-asn1
 
@@ -59,6 +59,9 @@ unit-c:
 ct:
 	@test/run_ct $(CT_ARGS)
 
+elixir:
+	@test/run_elixir $(MIX_ARGS)
+
 xref:
 	$(REBAR3) xref
 
@@ -103,9 +106,9 @@ clean:
 	rm -rf _build/default/lib _build/test _build/test-logs
 
 distclean: clean
-	rm -rf _build doc ebin rebar.lock rebar3.crashdump erl_crash.dump
+	rm -rf _build doc ebin examples/elixir/_build rebar.lock rebar3.crashdump erl_crash.dump
 
-.PHONY: all deps deps-build deps-certs deps-bench deps-matrix test matrix unit-c ct xref dialyzer demo bench \
-	shell-master shell-slave shell-master-tls shell-slave-tls certs format format-check clean distclean
+.PHONY: all deps deps-build deps-certs deps-bench deps-matrix test matrix unit-c ct elixir xref dialyzer demo \
+	bench shell-master shell-slave shell-master-tls shell-slave-tls certs format format-check clean distclean
 # Prerequisites such as `deps-build all` depend on their order.
 .NOTPARALLEL:

@@ -1,10 +1,12 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% The settings: names, defaults, what is allowed. Read and checked at start and when asked to, and
-%% kept as a persistent term, so that reading one costs a caller no copy and no message.
+%% @doc The settings: names, defaults, what is allowed. Read and checked at start and when asked to,
+%% and kept as a persistent term, so that reading one costs a caller no copy and no message.
+%% What each of them means is in <a href="SETTINGS.html">Settings</a>.
 -module(gen_rpc_config).
 
 -export([load/1, reload/1, unload/0, get/1, policy/0, format/1]).
 -export([cookie/0, connection/1, target/1, uses/1]).
+-export([fixed/0]).
 
 -define(KEY, ?MODULE).
 
@@ -74,10 +76,13 @@ integer(Key, Default, Min, Max, Unit) ->
      lists:flatten(io_lib:format("~s, ~b..~b", [Unit, Min, Max]))}.
 
 %% What a running application does not look at again: its sockets are open, its files are read.
+%% @private
+-spec fixed() -> [atom()].
 fixed() ->
     [tcp_server_port, ssl_server_port, ssl_server_options, ssl_client_options, max_connections].
 
 %% Checks the application's environment and makes it the settings in force.
+%% @private
 -spec load([{atom(), term()}]) -> ok | {error, reason()}.
 load(Env) ->
     case check(Env) of
@@ -86,6 +91,7 @@ load(Env) ->
     end.
 
 %% The same, of an application that runs.
+%% @private
 -spec reload([{atom(), term()}]) -> ok | {error, reason()}.
 reload(Env) ->
     case check(Env) of
@@ -139,12 +145,13 @@ check_tls([{Role, Needed} | Rest], Acc) ->
 check_tls([], _Acc) ->
     ok.
 
+%% @private
 -spec unload() -> ok.
 unload() ->
     _ = persistent_term:erase(?KEY),
     ok.
 
-%% A setting's value; its default while the application does not run.
+%% @doc A setting's value; its default while the application does not run.
 -spec get(atom()) -> term().
 get(Key) ->
     case persistent_term:get(?KEY, #{}) of
@@ -153,6 +160,7 @@ get(Key) ->
     end.
 
 %% What may run here.
+%% @private
 -spec policy() -> gen_rpc_policy:t().
 policy() ->
     case persistent_term:get(?KEY, #{}) of
@@ -160,7 +168,7 @@ policy() ->
         #{} -> disabled
     end.
 
-%% Readable form of the reason for which load/1 or reload/1 refused.
+%% @doc In words, why a start or {@link gen_rpc:reconfigure/0} has refused the settings.
 -spec format(reason()) -> string().
 format({_, {Setting, _}, _} = Reason) when ?IS_TLS(Setting) ->
     gen_rpc_tls_options:format(Reason);
@@ -176,6 +184,7 @@ format({unknown_setting, Key, Known}) ->
     lists:flatten(io_lib:format("unknown setting ~0tp; the settings are ~s", [Key, Names])).
 
 %% The cookie that both sides of a connection must know. A node without one proves nothing.
+%% @private
 -spec cookie() -> {ok, binary()} | none.
 cookie() ->
     case ?MODULE:get(secret_cookie) of
@@ -189,6 +198,7 @@ cookie() ->
     end.
 
 %% Settings of one connection as the driver takes them; `none' without a cookie.
+%% @private
 -spec connection(client | server) -> {ok, gen_rpc_port:connection()} | none.
 connection(Role) ->
     case cookie() of
@@ -224,6 +234,7 @@ workers(client) -> {infinity, false};
 workers(server) -> {?MODULE:get(max_concurrent_calls), ?MODULE:get(kill_on_cancel)}.
 
 %% How to reach a node.
+%% @private
 -spec target(node()) -> {driver(), inet:port_number()}.
 target(Node) ->
     {internal, PerNode} = ?MODULE:get(client_config_per_node),
@@ -240,6 +251,7 @@ client_port(tcp) -> ?MODULE:get(tcp_client_port);
 client_port(ssl) -> ?MODULE:get(ssl_client_port).
 
 %% Whether a node may be called by this driver.
+%% @private
 -spec uses(driver()) -> boolean().
 uses(Driver) ->
     uses(Driver, maps:from_list([{Key, ?MODULE:get(Key)}

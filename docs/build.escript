@@ -2,7 +2,8 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% Usage: docs/build.escript DIR
 %% Builds the reference into DIR: a page for each module by edoc, and one for each text in Markdown
-%% (README.md, CHANGELOG.md, docs/*.md, that of examples/elixir). A warning of edoc and a dead link between pages are errors.
+%% (README.md, CHANGELOG.md, docs/*.md, that of examples/elixir). A warning of edoc and a dead link
+%% between pages are errors.
 %% Of Markdown it knows what our texts use: headings, paragraphs, lists, tables, code, links.
 -mode(compile).
 
@@ -130,7 +131,8 @@ html(Root, Text) ->
       ["<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"UTF-8\">\n<title>", escape(Title),
        "</title>\n<link rel=\"stylesheet\" type=\"text/css\" href=\"stylesheet.css\">\n",
        "<style>table { border-collapse: collapse } td, th { border: 1px solid #aaa; "
-       "padding: 2px 6px; text-align: left; vertical-align: top } pre { overflow-x: auto }</style>\n",
+       "padding: 2px 6px; text-align: left; vertical-align: top } pre { overflow-x: auto }"
+       "</style>\n",
        "</head>\n<body bgcolor=\"white\">\n",
        "<div class=\"navbar\"><a href=\"overview-summary.html\">Overview</a></div>\n<hr>\n",
        [block(Block) || Block <- Blocks], "</body>\n</html>\n"]).

@@ -115,7 +115,8 @@ is_public(Module) ->
 
 %% A link to a heading or a page that is not there fails the build, and is named.
 dead_links_are_found(Config) ->
-    Text = "\n[a](#no-such-heading) [b](NOTHING.md) [c](SETTINGS.md#load) [d](../README.md#nowhere)\n",
+    Text = "\n[a](#no-such-heading) [b](NOTHING.md) [c](SETTINGS.md#load) "
+        "[d](../README.md#nowhere)\n",
     Said = build_with(Config, "docs/COMPRESSION.md", fun(Old) -> [Old, Text] end),
     [?assert(has(Said, Link)) || Link <- ["COMPRESSION.html: nothing is at #no-such-heading",
                                           "nothing is at NOTHING.html",
@@ -241,7 +242,11 @@ what_erpc_has_not(Config) ->
         {'EXIT', {signal, killed}} =
             (catch gen_rpc_erpc:call(Node, gen_rpc_test_target, end_self, [kill])),
         ok
-    end).
+    end),
+    %% Here it does not run.
+    [?assertError({not_started, gen_rpc}, Call())
+     || Call <- [fun() -> gen_rpc_erpc:call(Node, erlang, node, []) end,
+                 fun() -> gen_rpc:call(Node, erlang, node, []) end]].
 
 what_old_gen_rpc_did_otherwise(Config) ->
     #{node := Node} = server(Config),
@@ -285,7 +290,22 @@ what_exrpc_did_otherwise(Config) ->
         true = gen_rpc:safe_cast(Node, erlang, no_such_function),
         {badrpc, nodedown} = gen_rpc:safe_cast('nobody@127.0.0.1', erlang, node),
         ok
-    end).
+    end),
+    %% A connection that takes no more, with the policy `block'.
+    OsPid = gen_rpc_test_node:freeze(server(Config)),
+    try
+        Cast = fun() -> gen_rpc:safe_cast(Node, erlang, byte_size, [<<0:8000000>>], 200) end,
+        ?assertEqual({badtcp, send_timeout},
+                     on_client(Config, fun() -> until_refused(Cast, 1000) end))
+    after
+        ok = gen_rpc_test_node:thaw(OsPid)
+    end.
+
+until_refused(Cast, Left) when Left > 0 ->
+    case Cast() of
+        true -> until_refused(Cast, Left - 1);
+        Refused -> Refused
+    end.
 
 %%% Helpers
 

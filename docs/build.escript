@@ -79,7 +79,7 @@ reply(From, ReplyAs, Said) ->
 
 %% A type of a module that is not in the reference stays as it is, without a link.
 without_hidden(Html, Pages) ->
-    {ok, Link} = re:compile(<<"<a [^>]*href=\"(gen_rpc_\\w+\\.html)(?:#[^\"]*)?\"[^>]*>(.*?)</a>">>,
+    {ok, Link} = re:compile(<<"<a (?:[^>]* )?href=\"(gen_rpc_\\w+\\.html)(?:#[^\"]*)?\"[^>]*>(.*?)</a>">>,
                             [dotall]),
     case re:run(Html, Link, [global, {capture, all, binary}]) of
         nomatch ->
@@ -99,7 +99,7 @@ dead_links(Pages) ->
     Anchors = maps:map(fun(_, Html) -> found(Html, "<[^>]* (?:id|name)=\"([^\"]*)\"") end, Pages),
     [io_lib:format("~ts: nothing is at ~ts", [Page, Link])
      || {Page, Html} <- maps:to_list(Pages),
-        Link <- found(Html, "<a [^>]*\\bhref=\"([^\"]*)\""),
+        Link <- found(Html, "<a (?:[^>]* )?href=\"([^\"]*)\""),
         not is_outside(Link), not leads_somewhere(Link, Page, Anchors)].
 
 found(Html, Pattern) ->

@@ -79,8 +79,8 @@ reply(From, ReplyAs, Said) ->
 
 %% A type of a module that is not in the reference stays as it is, without a link.
 without_hidden(Html, Pages) ->
-    {ok, Link} = re:compile(<<"<a (?:[^>]* )?href=\"(gen_rpc_\\w+\\.html)(?:#[^\"]*)?\"[^>]*>(.*?)</a>">>,
-                            [dotall]),
+    {ok, Link} = re:compile("<a (?:[^>]* )?href=\"(gen_rpc_\\w+\\.html)(?:#[^\"]*)?\"[^>]*>"
+                            "(.*?)</a>", [dotall]),
     case re:run(Html, Link, [global, {capture, all, binary}]) of
         nomatch ->
             Html;

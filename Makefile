@@ -10,8 +10,9 @@ CLANG_FORMAT_MAJOR := 14
 
 BUILD_PACKAGES := gcc libc6-dev erlang-base erlang-dev erlang-crypto rebar3 libmbedtls-dev zlib1g-dev \
 	openssl
+DOCS_PACKAGES := erlang-base erlang-edoc
 TEST_PACKAGES := erlang-common-test erlang-dialyzer erlang-tools erlang-proper-dev libcmocka-dev \
-	clang-format iproute2 openssl testssl.sh dnsmasq-base
+	clang-format iproute2 openssl testssl.sh dnsmasq-base elixir $(DOCS_PACKAGES)
 CERTS_PACKAGES := openssl
 BENCH_PACKAGES := $(BUILD_PACKAGES) $(CERTS_PACKAGES) erlang-ssl erlang-public-key erlang-asn1
 
@@ -23,11 +24,12 @@ all:
 deps: PACKAGES := $(BUILD_PACKAGES) $(TEST_PACKAGES)
 deps-build: PACKAGES := $(BUILD_PACKAGES)
 deps-certs: PACKAGES := $(CERTS_PACKAGES)
+deps-docs: PACKAGES := $(DOCS_PACKAGES)
 deps-bench: PACKAGES := $(BENCH_PACKAGES)
 deps-matrix: PACKAGES := debootstrap debian-archive-keyring
 
 # Without dpkg this is no Debian, and the compilers will say what they miss.
-deps deps-build deps-certs deps-bench deps-matrix:
+deps deps-build deps-certs deps-docs deps-bench deps-matrix:
 	@command -v dpkg-query >/dev/null || exit 0; \
 	installed=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(PACKAGES) 2>/dev/null); \
 	missing=$$(for package in $(PACKAGES); do \
@@ -59,11 +61,18 @@ unit-c:
 ct:
 	@test/run_ct $(CT_ARGS)
 
+elixir:
+	@test/run_elixir $(MIX_ARGS)
+
 xref:
 	$(REBAR3) xref
 
 dialyzer:
 	$(REBAR3) dialyzer
+
+# The reference, in HTML.
+docs: deps-docs
+	@docs/build.escript _build/docs
 
 demo: deps-build all
 	escript examples/demo.escript
@@ -103,9 +112,9 @@ clean:
 	rm -rf _build/default/lib _build/test _build/test-logs
 
 distclean: clean
-	rm -rf _build doc ebin rebar.lock rebar3.crashdump erl_crash.dump
+	rm -rf _build doc ebin examples/elixir/_build rebar.lock rebar3.crashdump erl_crash.dump
 
-.PHONY: all deps deps-build deps-certs deps-bench deps-matrix test matrix unit-c ct xref dialyzer demo bench \
-	shell-master shell-slave shell-master-tls shell-slave-tls certs format format-check clean distclean
+.PHONY: all deps deps-build deps-certs deps-docs deps-bench deps-matrix test matrix unit-c ct elixir xref dialyzer \
+	docs demo bench shell-master shell-slave shell-master-tls shell-slave-tls certs format format-check clean distclean
 # Prerequisites such as `deps-build all` depend on their order.
 .NOTPARALLEL:

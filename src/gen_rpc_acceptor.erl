@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Acceptor: owns the port of one authenticated incoming connection. It starts a worker for each
 %% request and gives credit for the next; it decodes nothing and runs nothing itself. What has to be
 %% in order it passes on to a runner. Workers are kept account of only if a setting needs that.

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Supervisor of the incoming connections. Only authenticated peers get this far.
 -module(gen_rpc_acceptor_sup).
 

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Addresses of other nodes: which families are used, and what a host resolves to.
 -module(gen_rpc_address).
 

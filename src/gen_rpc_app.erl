@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Application callback. The settings are read and checked here: a wrong one stops the start.
 -module(gen_rpc_app).
 

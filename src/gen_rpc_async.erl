@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Calls whose result is taken later, by any process of the node.
 -module(gen_rpc_async).
 

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Arguments of the public functions: what each must be, and, for whoever gets the error `badarg',
 %% which one is not and why. Pure.
 -module(gen_rpc_badarg).

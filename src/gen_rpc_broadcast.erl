@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Messages to a registered process on many nodes, and casts to many nodes. The caller serves those
 %% nodes itself that don't make it wait. For each other one a helper waits, so that no node waits for
 %% another one; and the caller waits for the helpers, so what it sends next comes later on every

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Client: owns the port of one outgoing connection. It finds out where the node is, connects, tells
 %% those who wait, writes batches when the driver asks, and says goodbye. No call passes through it.
 -module(gen_rpc_client).

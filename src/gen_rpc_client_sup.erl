@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Supervisor of the outgoing connections. A lost one is not restarted: the next call makes another.
 -module(gen_rpc_client_sup).
 

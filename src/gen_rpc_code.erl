@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Code shipping: the modules of anonymous functions, for nodes that lack them. A module is offered
 %% to a connection once for each version; if the other node wants it, its code follows. It loads
 %% only what it has not at all, so nothing that runs there is ever replaced.

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Bodies of requests and broadcasts. Usually the external term format of {M, F, A}, or of {Name,
 %% Message}. When one binary makes up most of a large request, it travels behind the terms, and the
 %% receiver gets it as a part of the message that the socket was read into: decoding it would copy

@@ -1,11 +1,13 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% The settings: names, defaults, what is allowed. Read and checked at start and when asked to, and
-%% kept as a persistent term, so that reading one costs a caller no copy and no message.
+%% @doc The settings: names, defaults, what is allowed. Read and checked at start and when asked to,
+%% and kept as a persistent term, so that reading one costs a caller no copy and no message.
+%% What each of them means is in <a href="SETTINGS.html">Settings</a>.
 -module(gen_rpc_config).
 
 -export([load/1, reload/1, unload/0, get/1, policy/0, format/1]).
 -export([cookie/0, connection/1, listening/0]).
 -export([target/1, target/2, is_way/1, uses/1, discovers/1]).
+-export([fixed/0]).
 
 -define(KEY, ?MODULE).
 
@@ -92,11 +94,14 @@ bytes(Key) ->
     {Key, undefined, fun is_size/1, "bytes (1..2147483647) or undefined"}.
 
 %% What a running application does not look at again: its sockets are open, its files are read.
+%% @private
+-spec fixed() -> [atom()].
 fixed() ->
     [tcp_server_port, ssl_server_port, ssl_server_options, ssl_client_options, max_connections,
      socket_ip, ipv6_only, port_discovery, register_with_epmd].
 
 %% Checks the application's environment and makes it the settings in force.
+%% @private
 -spec load([{atom(), term()}]) -> ok | {error, reason()}.
 load(Env) ->
     case check(Env) of
@@ -105,6 +110,7 @@ load(Env) ->
     end.
 
 %% The same, of an application that runs.
+%% @private
 -spec reload([{atom(), term()}]) -> ok | {error, reason()}.
 reload(Env) ->
     case check(Env) of
@@ -184,12 +190,13 @@ check_tls([{Role, Needed} | Rest], Acc) ->
 check_tls([], _Acc) ->
     ok.
 
+%% @private
 -spec unload() -> ok.
 unload() ->
     _ = persistent_term:erase(?KEY),
     ok.
 
-%% A setting's value; its default while the application does not run.
+%% @doc A setting's value; its default while the application does not run.
 -spec get(atom()) -> term().
 get(Key) ->
     case persistent_term:get(?KEY, #{}) of
@@ -198,6 +205,7 @@ get(Key) ->
     end.
 
 %% What may run here.
+%% @private
 -spec policy() -> gen_rpc_policy:t().
 policy() ->
     case persistent_term:get(?KEY, #{}) of
@@ -205,7 +213,7 @@ policy() ->
         #{} -> disabled
     end.
 
-%% Readable form of the reason for which load/1 or reload/1 refused.
+%% @doc In words, why a start or {@link gen_rpc:reconfigure/0} has refused the settings.
 -spec format(reason()) -> string().
 format({_, {Setting, _}, _} = Reason) when ?IS_TLS(Setting) ->
     gen_rpc_tls_options:format(Reason);
@@ -227,6 +235,7 @@ format({unknown_setting, Key, Known}) ->
     lists:flatten(io_lib:format("unknown setting ~0tp; the settings are ~s", [Key, Names])).
 
 %% The cookie that both sides of a connection must know. A node without one proves nothing.
+%% @private
 -spec cookie() -> {ok, binary()} | none.
 cookie() ->
     case ?MODULE:get(secret_cookie) of
@@ -240,6 +249,7 @@ cookie() ->
     end.
 
 %% Settings of one connection as the driver takes them; `none' without a cookie.
+%% @private
 -spec connection(client | server) -> {ok, gen_rpc_port:connection()} | none.
 connection(Role) ->
     case cookie() of
@@ -278,6 +288,7 @@ socket_options() ->
       recbuf => ?MODULE:get(socket_recbuf)}.
 
 %% Where listeners listen, and how.
+%% @private
 -spec listening() -> {inet:ip_address(), gen_rpc_port:listening()}.
 listening() ->
     {listening_ip(?MODULE:get(ipv6_only), ?MODULE:get(socket_ip)),
@@ -291,6 +302,7 @@ workers(client) -> {infinity, false};
 workers(server) -> {?MODULE:get(max_concurrent_calls), ?MODULE:get(kill_on_cancel)}.
 
 %% How to reach a node, if no source is asked.
+%% @private
 -spec target(node()) -> {driver(), inet:port_number()} | {error, port_over_65535}.
 target(Node) ->
     {internal, PerNode} = ?MODULE:get(client_config_per_node),
@@ -300,6 +312,7 @@ target(Node) ->
     end.
 
 %% What a way to a node leaves out is the default.
+%% @private
 -spec target(node(), way()) -> {driver(), inet:port_number()} | {error, port_over_65535}.
 target(_Node, {Driver, Port}) -> {Driver, Port};
 target(_Node, Port) when is_integer(Port) -> {?MODULE:get(default_client_driver), Port};
@@ -319,12 +332,14 @@ server_port(tcp) -> tcp_server_port;
 server_port(ssl) -> ssl_server_port.
 
 %% Whether the ports of nodes that are reached by this driver follow from their names.
+%% @private
 -spec discovers(driver()) -> boolean().
 discovers(Driver) ->
     ?MODULE:get(port_discovery) =:= stateless
         andalso ?MODULE:get(default_client_driver) =:= Driver.
 
 %% Whether a node may be called by this driver, as far as the settings say: a source may name any.
+%% @private
 -spec uses(driver()) -> boolean().
 uses(Driver) ->
     uses(Driver, maps:from_list([{Key, ?MODULE:get(Key)}

@@ -1,5 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% What the node counts while the application runs. Counting takes no message and no lock, and
+%% @doc What the node counts while the application runs. Counting takes no message and no lock, and
 %% happens only where something waits, is refused, or ends.
 -module(gen_rpc_counters).
 
@@ -34,16 +34,19 @@ of_connections() ->
      deflate_in,          % bytes before compression
      deflate_out].        % the same bytes after it
 
+%% @private
 -spec start() -> ok.
 start() ->
     persistent_term:put(?MODULE, counters:new(length(names()), [write_concurrency])).
 
+%% @private
 -spec stop() -> ok.
 stop() ->
     _ = persistent_term:erase(?MODULE),
     ok.
 
-%% All of them; zeros if the application does not run.
+%% @doc All of them, since the application was started; zeros if it does not run. What each one counts
+%% is in the <a href="README.html#overload">README</a>.
 -spec get() -> #{name() => non_neg_integer()}.
 get() ->
     lists:foldl(fun sum/2, own(), gen_rpc_port:infos()).
@@ -63,6 +66,7 @@ sum(Info, Sums) ->
                 Sums, of_connections()).
 
 %% Nothing, if the application does not run.
+%% @private
 -spec add(name(), non_neg_integer()) -> ok.
 add(Name, N) ->
     case persistent_term:get(?MODULE, undefined) of
@@ -74,6 +78,7 @@ index(Name, [Name | _], Index) -> Index;
 index(Name, [_ | Rest], Index) -> index(Name, Rest, Index + 1).
 
 %% A call or cast has waited since that time, ms. It can have to wait again, and counts once.
+%% @private
 -spec blocked(calls | casts, first | again, integer()) -> ok.
 blocked(What, Turn, Since) ->
     {Count, Time} = case What of
@@ -88,6 +93,7 @@ blocked(What, Turn, Since) ->
 
 %% Closes a connection's port, and keeps what it has counted. Not before it is closed: until then
 %% get/0 finds it there.
+%% @private
 -spec close(port()) -> ok.
 close(Port) ->
     Info = gen_rpc_port:info(Port),

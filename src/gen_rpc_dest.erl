@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Destinations: a node, or a node and a key that chooses one of several connections to it.
 -module(gen_rpc_dest).
 

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Stateless discovery of ports: the one that a node listens on follows from its name, so nodes on
 %% one host find each other without being told.
 -module(gen_rpc_discovery).

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Dispatcher: the one place where a client is started, so that a destination has one connection.
 %% It never waits for a peer: it hands out the client, and the caller waits for that.
 -module(gen_rpc_dispatcher).

@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Source of ways to nodes: SRV records of the DNS, from the name servers that the VM is configured
-%% with. Use: {client_config_per_node, {external, gen_rpc_dns_source}}.
+%% @doc Source of ways to nodes: SRV records of the DNS, from the name servers that the VM is
+%% configured with. Use: `{client_config_per_node, {external, gen_rpc_dns_source}}'.
 -module(gen_rpc_dns_source).
 
 -behaviour(gen_rpc_external_source).

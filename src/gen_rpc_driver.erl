@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Loads the port driver and lives as long as it is needed: the VM unloads a driver when the process
 %% that loaded it dies. The driver can't be replaced while the VM runs.
 -module(gen_rpc_driver).

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Conversations with epmd, or with the module that `-epmd_module' put in its place. OTP's own
 %% client can enter one name only, and that is the node's, so epmd itself is spoken to here.
 -module(gen_rpc_epmd).

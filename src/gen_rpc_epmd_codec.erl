@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% The bytes of the EPMD protocol, as in "Distribution Protocol" of the ERTS user's guide. Pure.
 -module(gen_rpc_epmd_codec).
 

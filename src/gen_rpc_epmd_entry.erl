@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Entry: keeps the port of one listener registered with epmd, under the name that
 %% gen_rpc_epmd_source looks for. Without epmd the node works as before, so whatever goes wrong is a
 %% line in the log, one for each time that it begins, and another attempt.

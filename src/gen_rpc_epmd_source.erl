@@ -1,6 +1,7 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Source of ways to nodes: the port that a node with the setting register_with_epmd has entered
-%% into the epmd of its host. Use: {client_config_per_node, {external, gen_rpc_epmd_source}}.
+%% @doc Source of ways to nodes: the port that a node with the setting `register_with_epmd' has
+%% entered into the epmd of its host. Use: `{client_config_per_node, {external,
+%% gen_rpc_epmd_source}}'.
 -module(gen_rpc_epmd_source).
 
 -behaviour(gen_rpc_external_source).

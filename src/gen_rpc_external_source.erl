@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Behaviour of a module that knows how to reach nodes: `{external, Module}' in the setting
-%% client_config_per_node. It is asked each time that a connection is to be made, in a process of
+%% @doc Behaviour of a module that knows how to reach nodes: `{external, Module}' in the setting
+%% `client_config_per_node'. It is asked each time that a connection is to be made, in a process of
 %% its own, which is killed after `connect_timeout'. The name is that of the gen_rpc library.
 -module(gen_rpc_external_source).
 

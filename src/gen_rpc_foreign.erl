@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Code of somebody else's, run in a process of its own: whatever it does, and however long it
 %% takes, its owner goes on. The owner must trap exits, and show its messages to result/2.
 -module(gen_rpc_foreign).

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Gate: what comes in, over a connection or from the own node, and may run here. The name is looked
 %% at before anything else of a request is decoded.
 -module(gen_rpc_gate).

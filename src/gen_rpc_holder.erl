@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Holder: keeps requests for which nobody waits in a receive. Replies to them come to it straight
 %% from the driver, and stay until somebody takes them, so such a request needs no process of its
 %% own. It ends with its owner, or when nobody has asked for it for too long.

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Supervisor of the holders, one for each scheduler. They know nothing of each other.
 -module(gen_rpc_holder_sup).
 

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Listener: owns the listening port and the connections that are not authenticated yet. These have
 %% no process and no mailbox: the driver holds them to their handshake and its time limit. Each that
 %% passes gets an acceptor.

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Ordered casts to the own node: as over a connection they run one after the other for each
 %% destination, in processes of their own, and whoever sends too many is told to wait.
 -module(gen_rpc_local).

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Logging: structured reports of the domain [gen_rpc]. What a peer can cause is limited to
 %% LINES_PER_SECOND for the whole node; the next line then says how many were left out. Lines about
 %% single messages have a limit of their own, so they never crowd out what became of a connection.

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% One call to many nodes at once, under one time limit.
 -module(gen_rpc_multicall).
 

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Runner: what must be in order of one incoming connection and of one kind: ordered casts, or
 %% broadcasts. Its mailbox is bounded because it tells the driver what it begins with, and the peer
 %% sends no more than a window beyond that. It ends when its acceptor has ended and all is done.

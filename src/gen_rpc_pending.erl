@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Requests of the calling process whose outcomes come as messages, under a tag that it chooses:
 %%   {Tag, Answer}                           from the driver, or from a holder
 %%   {Tag, Monitor, process, Pid, Reason}    from a worker on the own node, or of a holder's end

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Module control: which modules requests may name, and which processes messages may be sent to.
 %% Names are compared as bytes, so that nothing of a request becomes an atom before it is allowed.
 %% Pure.

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% The driver's ports: the only module that opens one, commands it or knows its encodings. The
 %% numbers here and in c_src/drv_port.h are the same, and ?VERSION changes with any of them.
 %%

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Table of the outgoing connections, one a destination. Callers read it; the dispatcher adds a
 %% client when it starts it, the client adds its port when it is up. The table belongs to the top
 %% supervisor, so nothing is forgotten when the dispatcher restarts.

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% The caller's side of a request, in the caller's own process: encode, find the connection, submit,
 %% wait. Every wait has the caller's time limit, and leaves no message behind.
 -module(gen_rpc_request).

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% How a function ended: its form on the wire, and what rpc makes of it. Pure.
 -module(gen_rpc_result).
 

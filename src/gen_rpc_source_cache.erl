@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Table of what the built-in sources have found out, for as long as it is valid. It belongs to the
 %% top supervisor. A node is forgotten when an attempt to connect to it fails.
 -module(gen_rpc_source_cache).

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Service records of the DNS (RFC 2782): under which names a node is looked up, and in which order
 %% what is found is tried. Pure.
 -module(gen_rpc_srv).

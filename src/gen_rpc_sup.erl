@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Top supervisor. rest_for_one in order of dependence: without the driver nothing can live, and
 %% the dispatcher, last, can restart alone because the registry remembers the clients.
 -module(gen_rpc_sup).

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% How to reach a node: what the settings say of it, or whom they say to ask, and what an answer
 %% means.
 -module(gen_rpc_target).

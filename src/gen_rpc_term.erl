@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Terms to bytes: the external term format. Pure.
 -module(gen_rpc_term).
 

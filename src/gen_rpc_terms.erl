@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Functions inside of terms. Pure.
 -module(gen_rpc_terms).
 

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Holds the TLS configurations of the node: certificates, keys and CAs are read once, when the
 %% application starts, and a file that cannot be used stops the start.
 -module(gen_rpc_tls).

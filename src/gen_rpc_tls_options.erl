@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% The options of ssl_server_options and ssl_client_options: names, defaults, what is allowed. Pure,
 %% except that load/3 reads the files.
 -module(gen_rpc_tls_options).

@@ -1,4 +1,5 @@
 %% SPDX-License-Identifier: Apache-2.0
+%% @hidden
 %% Worker: the process of one request. It decodes, runs, and hands the reply to the port itself.
 -module(gen_rpc_worker).
 

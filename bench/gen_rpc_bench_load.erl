@@ -3,11 +3,12 @@
 %% is an error, whatever the speed.
 -module(gen_rpc_bench_load).
 
--export([run/4, calls/4, bulk/3, echo/3, with_cpu/2]).
+-export([run/4, calls/4, multicalls/3, bulk/3, echo/3, with_cpu/2]).
 
 -type via() :: gen_rpc | erpc | ssl. % casts, results and several destinations: not over ssl
 -type workload() :: {calls, Callers :: pos_integer()}
                   | {casts, Senders :: pos_integer()}
+                  | {pipelined, async_call | send_request} % many calls of one process at a time
                   | bulk().
 -type bulk() :: {bulk | results, Callers :: pos_integer(), Bytes :: pos_integer()}. % as arguments
 -type figures() :: #{rate := float(), % calls or casts a second; bulk: MB a second
@@ -22,6 +23,9 @@
 
 %% Casts between two readings of the clock, which takes a tenth of the time of one.
 -define(CAST_BURST, 10).
+
+%% Calls that one process has under way.
+-define(PIPELINED, 100).
 
 %% Keeps a node under load for so many milliseconds.
 -spec run(via(), node(), workload(), pos_integer()) -> figures().
@@ -43,6 +47,13 @@ run(Via, Server, {casts, Senders}, Ms) ->
         {_, {Sent, Arrived, _}} ->
             error({casts, #{via => Via, sent => Sent, arrived => Arrived}})
     end;
+run(Via, Server, {pipelined, How}, Ms) ->
+    Payload = payload(),
+    Burst = fun() -> pipelined(Via, How, Server, Payload) end,
+    {Cpu, {Seconds, Samples}} =
+        with_cpu([Server], fun() -> gen_rpc_bench_loop:closed([Burst], Ms, ?PIPELINED) end),
+    Count = length(Samples) * ?PIPELINED,
+    #{rate => Count / Seconds, cpu => Cpu / Count};
 run(Via, Server, Bulk, Ms) ->
     (bulk(Via, Server, Bulk))(Ms).
 
@@ -61,6 +72,36 @@ calls(Via, Dests, Callers, Ms) ->
       p50 => gen_rpc_bench_loop:microseconds(50, Samples),
       p99 => gen_rpc_bench_loop:microseconds(99, Samples),
       cpu => Cpu / Count}.
+
+%% A multicall of all these nodes at a time, by one caller.
+-spec multicalls(via(), [node(), ...], Ms :: pos_integer()) -> figures().
+multicalls(Via, Servers, Ms) ->
+    Payload = payload(),
+    Expected = lists:duplicate(length(Servers), Payload),
+    Multicall = fun() -> multicall(Via, Servers, Payload) end,
+    {Cpu, {Seconds, Samples}} =
+        with_cpu(Servers, fun() -> gen_rpc_bench_loop:closed([Multicall], Ms, Expected) end),
+    Count = length(Samples),
+    #{rate => Count / Seconds,
+      p50 => gen_rpc_bench_loop:microseconds(50, Samples),
+      p99 => gen_rpc_bench_loop:microseconds(99, Samples),
+      cpu => Cpu / Count}.
+
+multicall(gen_rpc, Servers, Payload) ->
+    {Results, []} = gen_rpc:multicall(Servers, ?TARGET, echo, [Payload], ?TIMEOUT),
+    Results;
+multicall(erpc, Servers, Payload) ->
+    [Result || {ok, Result} <- erpc:multicall(Servers, ?TARGET, echo, [Payload], ?TIMEOUT)].
+
+%% How many of the results were right.
+pipelined(gen_rpc, async_call, Server, Payload) ->
+    Keys = [gen_rpc:async_call(Server, ?TARGET, echo, [Payload]) || _ <- lists:seq(1, ?PIPELINED)],
+    length([right || Key <- Keys, gen_rpc:yield(Key) =:= Payload]);
+pipelined(Via, _How, Server, Payload) ->
+    Module = case Via of gen_rpc -> gen_rpc_erpc; erpc -> erpc end,
+    Requests = [Module:send_request(Server, ?TARGET, echo, [Payload])
+                || _ <- lists:seq(1, ?PIPELINED)],
+    length([right || Request <- Requests, Module:receive_response(Request) =:= Payload]).
 
 %% Makes what is to be sent; the function keeps the node under load for so many milliseconds.
 -spec bulk(via(), node(), bulk()) -> fun((Ms :: pos_integer()) -> figures()).

@@ -6,7 +6,7 @@
 
 -type workload() :: gen_rpc_bench_load:workload()
                   | {beside, gen_rpc_bench_load:bulk()}
-                  | {peers | keys, pos_integer()}
+                  | {peers | keys | multicall, pos_integer()}
                   | {connections, pos_integer()}
                   | {long | callbacks, gen_rpc_bench_long:load()}
                   | {compress, gen_rpc_bench_compress:variant(), gen_rpc_bench_compress:what()}
@@ -106,6 +106,8 @@ measure(Side, Workload, #{call := Call, servers := [Server | _] = Servers, ms :=
         {peers, N} ->
             Call(gen_rpc_bench_load, calls,
                  [Side, lists:sublist(Servers, N), N * ?PEER_CALLERS, Ms]);
+        {multicall, N} ->
+            Call(gen_rpc_bench_load, multicalls, [Side, lists:sublist(Servers, N), Ms]);
         {keys, N} ->
             Call(gen_rpc_bench_load, calls,
                  [Side, [{Server, Key} || Key <- lists:seq(1, N)], ?KEY_CALLERS, Ms]);
@@ -162,6 +164,8 @@ figures(_, {compress, _, message}) ->
     [{rate, "", {more, "/s"}}, {wire, "", {less, "bytes"}}, {cpu, "", {less, "us CPU"}}];
 figures(_, {compress, _, terms}) ->
     [{rate, "", {more, "MB/s"}}, {wire, "", {less, "bytes"}}, {cpu, "", {less, "us/MB"}}];
+figures(_, {pipelined, _}) -> [{rate, "", {more, "/s"}}, {cpu, "", {less, "us CPU"}}];
+figures(_, {multicall, _}) -> latency() ++ [{cpu, "", {less, "us CPU"}}];
 figures(_, {peers, _}) -> latency();
 figures(_, {keys, _}) -> latency();
 figures(_, stopped) ->

@@ -28,6 +28,8 @@ plain() ->
      {"calls, 2000 callers", tcp, {calls, 2000}, #{{rate, erpc} => 2.0}},
      {"casts, 1 sender", tcp, {casts, 1}, #{{rate, erpc} => 4.0}},
      {"casts, 16 senders", tcp, {casts, 16}, #{{rate, erpc} => 4.0}},
+     {"100 at a time, async_call", tcp, {pipelined, async_call}, #{}},
+     {"100 at a time, send_request", tcp, {pipelined, send_request}, #{}},
      {"500 kB, 1 caller", tcp, {bulk, 1, ?KB500}, #{}},
      {"500 kB, 16 callers", tcp, {bulk, 16, ?KB500}, #{}},
      {"20 MB, 1 caller", tcp, {bulk, 1, ?MB20}, #{{rate, erpc} => 1.2}},
@@ -68,7 +70,8 @@ peers() ->
      {"peers, 2", ?PEERS, {peers, 2}, #{}},
      {"peers, 4", ?PEERS, {peers, 4}, #{}},
      {"peers, 8", ?PEERS, {peers, 8}, #{}},
-     {"peers, 16", ?PEERS, {peers, 16}, #{}}].
+     {"peers, 16", ?PEERS, {peers, 16}, #{}},
+     {"multicall of 16", ?PEERS, {multicall, 16}, #{}}].
 
 callbacks() ->
     [{"callbacks, " ++ Name, {timed, tcp}, {callbacks, Load}, #{{over_1000, none} => 0}}

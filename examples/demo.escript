@@ -12,7 +12,7 @@
 %% Run on the nodes.
 -export([echo/1, new_counter/0, count/0, counted/0, keep/1, kept/0, kept_md5/0]).
 -export([give_up/2, cast_many/3, many/6, negotiated/1, transfer/2, rate/4, speed/3]).
--export([flood/5, gauged/1, sleeping/0]).
+-export([flood/5, gauged/1, sleeping/0, async_calls/2, slow_echo/1]).
 -export([record/1, recorded/2, in_turn/5, sent/2, beside/4]).
 
 -define(COOKIE, "gen_rpc_demo").
@@ -59,7 +59,8 @@ run() ->
         say("~nErlang/OTP ~s, ~b cores. Each node is an OS process of its own:~n",
             [erlang:system_info(otp_release), erlang:system_info(schedulers_online)]),
         lists:foreach(fun(Node) -> introduce(Node) end, Nodes),
-        calls(Alpha, Beta) ++ casts(Alpha, Beta) ++ stopped(Alpha, Gamma, Beta) ++
+        calls(Alpha, Beta) ++ later(Alpha, Beta, Gamma, Nobody) ++ rules(Alpha, Gamma) ++
+            casts(Alpha, Beta) ++ stopped(Alpha, Gamma, Beta) ++
             limits(Alpha, Gamma) ++ order(Alpha, [Beta, Gamma], Nobody) ++
             failures(Alpha, Gamma, Mallory, Nobody) ++
             compression(Alpha, Beta) ++ transfers(Alpha, Beta) ++ small_and_large(Alpha, Beta) ++
@@ -98,6 +99,48 @@ calls(Alpha, Beta) ->
            Connections =:= 1 + length(Keys)),
      check("gen_rpc:nodes()", Known, [BetaNode]),
      check("erlang:nodes()", on(Alpha, erlang, nodes, []), [], "no distribution was used", [])].
+
+later(Alpha, Beta, Gamma, Nobody) ->
+    title("alpha asks now, and takes the results later"),
+    [AlphaNode, BetaNode, GammaNode, Nowhere] =
+        [Node || #{node := Node} <- [Alpha, Beta, Gamma, Nobody]],
+    Count = 1000,
+    {Processes, Results} = on(Alpha, async_calls, [BetaNode, Count]),
+    All = [AlphaNode, BetaNode, Nowhere, GammaNode],
+    {Time, {Good, Bad}} =
+        timer:tc(fun() -> on(Alpha, gen_rpc, multicall, [All, erlang, node, []]) end),
+    [check("1000 async calls, yielded", Results, Count, "~b processes for them meanwhile",
+           [Processes], Processes =< 1),
+     check("multicall, nobody as well", Bad, [Nowhere], "all others have answered, after ~b ms",
+           [Time div 1000], Good =:= [AlphaNode, BetaNode, GammaNode]),
+     check("  as erpc has it", on(Alpha, gen_rpc_erpc, multicall, [[BetaNode], erlang, exit, [no]]),
+           [{exit, {exception, no}}])].
+
+rules(Alpha, Gamma) ->
+    title("gamma has a whitelist, from here on, while its connections stay"),
+    Call = fun(M, F, A) -> rpc(Alpha, Gamma, [M, F, A]) end,
+    Before = Call(os, getpid, []),
+    Whitelist = fun(Control) ->
+                        Rules = [{rpc_module_control, Control}, {rpc_module_list, [lists]}],
+                        [ok = on(Gamma, application, set_env, [gen_rpc, K, V]) || {K, V} <- Rules],
+                        on(Gamma, gen_rpc, reconfigure, [])
+                end,
+    Atoms = fun() -> on(Gamma, erlang, system_info, [atom_count]) end,
+    Ports = fun() -> on(Alpha, gen_rpc_registry, lookup, [maps:get(node, Gamma)]) end,
+    Port = Ports(),
+    ok = Whitelist(whitelist),
+    {Allowed, Refused} = {Call(lists, sum, [[1, 2]]), Call(os, getpid, [])},
+    Known = Atoms(),
+    Unknown = [Call(list_to_atom("unheard_of_" ++ integer_to_list(I)), f, [])
+               || I <- lists:seq(1, 1000)],
+    Made = Atoms() - Known,
+    ok = Whitelist(disabled),
+    [check("lists:sum([1, 2])", Allowed, 3),
+     check("os:getpid()", Refused, {badrpc, unauthorized}),
+     check("1000 unknown modules", lists:usort(Unknown), [{badrpc, unauthorized}],
+           "~b new atoms on gamma", [Made], Made =:= 0),
+     check("os:getpid() without it", Call(os, getpid, []), Before, "by the same connection", [],
+           Ports() =:= Port)].
 
 casts(From, Beta) ->
     title([name(From), " casts to beta"]),
@@ -307,6 +350,19 @@ row(What, Unit, {Ours, Theirs}) ->
 %%% Run on the nodes
 
 echo(X) -> X.
+
+%% How many processes there are more while they wait, and how many results are right.
+async_calls(Node, Count) ->
+    Node = gen_rpc:call(Node, erlang, node, []),
+    Before = length(processes()),
+    Keys = [gen_rpc:async_call(Node, ?MODULE, slow_echo, [I]) || I <- lists:seq(1, Count)],
+    Processes = length(processes()) - Before,
+    {Processes, length([I || {I, Key} <- lists:zip(lists:seq(1, Count), Keys),
+                             gen_rpc:yield(Key) =:= I])}.
+
+slow_echo(X) ->
+    timer:sleep(100),
+    X.
 
 new_counter() -> persistent_term:put({?MODULE, counter}, counters:new(1, [])).
 

@@ -62,16 +62,16 @@ nb_yield({Holder, Ref}, Timeout) ->
     Tag = monitor(process, Holder),
     ok = gen_rpc_holder:take(Holder, Ref, Tag),
     receive
-        {Tag, {outcome, Outcome}} ->
+        {Tag, Answer} ->
             true = demonitor(Tag, [flush]),
-            {value, gen_rpc_result:to_rpc(Outcome)};
+            {value, value(Answer)};
         {'DOWN', Tag, process, _, _} ->
             {value, {badtcp, closed}}
     after Timeout ->
         Left = gen_rpc_holder:leave(Holder, Ref, Tag),
         true = demonitor(Tag, [flush]),
         receive
-            {Tag, {outcome, Outcome}} -> {value, gen_rpc_result:to_rpc(Outcome)}
+            {Tag, Answer} -> {value, value(Answer)}
         after 0 ->
             case Left of
                 ok -> timeout;
@@ -79,3 +79,6 @@ nb_yield({Holder, Ref}, Timeout) ->
             end
         end
     end.
+
+value(Answer) ->
+    gen_rpc_result:to_rpc(gen_rpc_request:outcome(Answer)).

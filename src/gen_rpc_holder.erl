@@ -31,7 +31,8 @@
 
 -record(held, {owner :: pid(),
                at = nowhere :: place(),
-               outcome = none :: none | gen_rpc_result:outcome(),
+               %% As it came: whoever takes it decodes it.
+               answer = none :: none | gen_rpc_request:answer(),
                takers = [] :: [{pid(), Tag :: term()}], % they wait; the first one first
                timer = none :: none | reference()}).
 
@@ -107,11 +108,11 @@ at(Holder, Ref, Port, Id) ->
 %% It is nowhere: this is its end.
 -spec done(pid(), reference(), gen_rpc_result:outcome()) -> ok.
 done(Holder, Ref, Outcome) ->
-    gen_server:cast(Holder, {done, Ref, Outcome}).
+    gen_server:cast(Holder, {done, Ref, {outcome, Outcome}}).
 
 %%% For those who want its outcome
 
-%% The calling process will get {Tag, {outcome, Outcome}}, once. What is not held any more is
+%% The calling process will get {Tag, gen_rpc_request:answer()}, once. What is not held any more is
 %% answered as if its time were up.
 -spec take(pid(), reference(), Tag :: term()) -> ok.
 take(Holder, Ref, Tag) ->
@@ -172,12 +173,13 @@ handle_cast({hold, Ref, Owner, At}, State) ->
 handle_cast({run, Ref, Owner, Leader, Call}, State0) ->
     case gen_rpc_worker:start_local({worker, Ref}, Leader, Call) of
         {Pid, Monitor} -> {noreply, held(Ref, Owner, {worker, Pid, Monitor}, State0)};
-        none -> {noreply, ended(Ref, {refused, system_limit}, held(Ref, Owner, nowhere, State0))}
+        none -> {noreply, ended(Ref, {outcome, {refused, system_limit}},
+                                 held(Ref, Owner, nowhere, State0))}
     end;
 handle_cast({helper, Ref, Helper}, #state{held = Held} = State) ->
     Monitor = monitor(process, Helper, [{tag, {helper, Ref}}]),
     case Held of
-        #{Ref := #held{at = nowhere, outcome = none} = H} ->
+        #{Ref := #held{at = nowhere, answer = none} = H} ->
             {noreply, put_held(Ref, H#held{at = {helper, Helper, Monitor}}, State)};
         #{Ref := _} ->
             {noreply, State};
@@ -194,15 +196,15 @@ handle_cast({at, Ref, Port, Id}, #state{held = Held} = State) ->
             _ = gen_rpc_port:cancel(Port, Id),
             {noreply, State}
     end;
-handle_cast({done, Ref, Outcome}, State) ->
-    {noreply, ended(Ref, Outcome, State)};
+handle_cast({done, Ref, Answer}, State) ->
+    {noreply, ended(Ref, Answer, State)};
 handle_cast({take, Ref, Taker, Tag}, #state{held = Held} = State) ->
     case Held of
-        #{Ref := #held{outcome = none, takers = Takers} = H} ->
+        #{Ref := #held{answer = none, takers = Takers} = H} ->
             Waiting = H#held{takers = Takers ++ [{Taker, Tag}]},
             {noreply, put_held(Ref, restart_timer(Ref, Waiting), State)};
-        #{Ref := #held{outcome = Outcome}} ->
-            ok = give({Taker, Tag}, Outcome),
+        #{Ref := #held{answer = Answer}} ->
+            ok = give({Taker, Tag}, Answer),
             {noreply, forget(Ref, State)};
         #{} ->
             ok = give({Taker, Tag}, too_late()),
@@ -214,9 +216,9 @@ handle_cast(_Request, State) ->
 
 -spec handle_info(term(), state()) -> {noreply, state()} | {stop, term(), state()}.
 handle_info({Ref, Answer}, State) when is_reference(Ref) ->
-    {noreply, ended(Ref, gen_rpc_request:outcome(Answer), State)};
+    {noreply, ended(Ref, Answer, State)};
 handle_info({{worker, Ref} = Tag, _Monitor, process, _Pid, Reason}, State) ->
-    {noreply, ended(Ref, gen_rpc_worker:end_of_local(Tag, Reason), State)};
+    {noreply, ended(Ref, {outcome, gen_rpc_worker:end_of_local(Tag, Reason)}, State)};
 handle_info({{helper, Ref}, _Monitor, process, _Pid, Reason}, #state{index = Index} = State) ->
     _ = ets:update_counter(?TABLE, Index, {4, -1}),
     {noreply, helper_ended(Ref, Reason, State)};
@@ -260,16 +262,16 @@ put_held(Ref, H, #state{held = Held} = State) ->
     State#state{held = Held#{Ref => H}}.
 
 %% The first one who still waits gets it; else it is kept.
-ended(Ref, Outcome, #state{held = Held} = State) ->
+ended(Ref, Answer, #state{held = Held} = State) ->
     case Held of
-        #{Ref := #held{outcome = none, takers = Takers} = H} ->
+        #{Ref := #held{answer = none, takers = Takers} = H} ->
             case alive(Takers) of
                 [First | Others] ->
-                    ok = give(First, Outcome),
+                    ok = give(First, Answer),
                     lists:foreach(fun(Taker) -> give(Taker, too_late()) end, Others),
                     forget(Ref, State);
                 [] ->
-                    Kept = H#held{at = nowhere, outcome = Outcome, takers = []},
+                    Kept = H#held{at = nowhere, answer = Answer, takers = []},
                     put_held(Ref, restart_timer(Ref, Kept), State)
             end;
         #{} ->
@@ -279,21 +281,22 @@ ended(Ref, Outcome, #state{held = Held} = State) ->
 alive(Takers) ->
     [Taker || {Pid, _} = Taker <- Takers, is_process_alive(Pid)].
 
-give({Taker, Tag}, Outcome) ->
-    Taker ! {Tag, {outcome, Outcome}},
+give({Taker, Tag}, Answer) ->
+    Taker ! {Tag, Answer},
     ok.
 
 too_late() ->
-    {failed, badrpc, timeout}.
+    {outcome, {failed, badrpc, timeout}}.
 
 %% It has submitted the request, or said how that ended; if it was killed, who knows.
 helper_ended(_Ref, Reason, State) when Reason =:= normal; Reason =:= noproc ->
     State;
 helper_ended(Ref, Reason, #state{held = Held} = State) ->
     case Held of
-        #{Ref := #held{outcome = none} = H} ->
+        #{Ref := #held{answer = none} = H} ->
             ok = give_up(H),
-            ended(Ref, {failed, badtcp, Reason}, put_held(Ref, H#held{at = nowhere}, State));
+            ended(Ref, {outcome, {failed, badtcp, Reason}},
+                  put_held(Ref, H#held{at = nowhere}, State));
         #{} ->
             State
     end.

@@ -53,12 +53,10 @@ start_later(Tag, Dest, Request, Helpers) ->
     {holder, Holder, Ref, Monitor}.
 
 -spec outcome(Message :: tuple(), t()) -> gen_rpc_result:outcome().
-outcome({_Tag, {outcome, Outcome}}, done) ->
-    Outcome;
-outcome({_Tag, {outcome, Outcome}}, {holder, _Holder, _Ref, Monitor}) ->
+outcome({_Tag, Answer}, {holder, _Holder, _Ref, Monitor}) ->
     true = demonitor(Monitor, [flush]),
-    Outcome;
-outcome({_Tag, Answer}, {port, _Port, _Id}) ->
+    gen_rpc_request:outcome(Answer);
+outcome({_Tag, Answer}, _DoneOrPort) ->
     gen_rpc_request:outcome(Answer);
 outcome({Tag, _Monitor, process, _Pid, Reason}, {worker, _, _}) ->
     gen_rpc_worker:end_of_local(Tag, Reason);

@@ -28,7 +28,8 @@
 -type encoded() :: {[gen_rpc_code:version()], [binary()]}.
 
 -type answer() :: binary() | {unsent | lost, term()} | {too_big, pos_integer(), pos_integer()}
-                | timeout | send_timeout.
+                | timeout | send_timeout
+                | {outcome, gen_rpc_result:outcome()}. % not from the driver
 
 -type not_sent() :: {not_sent, cast | ordered | broadcast, gen_rpc:dest(),
                      overload                          % the policy is to raise it
@@ -74,6 +75,7 @@ outcome(Reply) when is_binary(Reply) ->
 outcome({unsent, _}) -> {failed, badrpc, nodedown};
 outcome({lost, Reason}) -> {failed, badtcp, Reason};
 outcome({too_big, Size, Limit}) -> {failed, badrpc, {message_too_big, Size, Limit}};
+outcome({outcome, Outcome}) -> Outcome;
 outcome(send_timeout) -> {failed, badtcp, send_timeout};
 outcome(timeout) -> {failed, badrpc, timeout}.
 

@@ -371,6 +371,7 @@ is_client_config({Module, Function}) ->
 is_client_config(_) ->
     false.
 
+%% @private
 -spec is_way(term()) -> boolean().
 is_way({Driver, Port}) -> is_driver(Driver) andalso is_port_number(Port);
 is_way(Way) -> is_driver(Way) orelse is_port_number(Way).

@@ -18,10 +18,6 @@
 
 -define(IS_TLS(Setting), (Setting =:= ssl_server_options orelse Setting =:= ssl_client_options)).
 
-%% Bytes queued on one connection from which on senders wait. Several times what a socket takes at
-%% once, so that it never starves, and little beside one large message.
--define(OUTPUT_LIMIT, 4 * ?MIB).
-
 %% The value of a cookie is shown as `hidden'.
 -type reason() :: {invalid_setting, atom(), Value :: term(), Allowed :: string()}
                 | {unknown_setting, atom(), Known :: [atom()]}
@@ -70,6 +66,9 @@ settings() ->
      integer(socket_keepalive_count, 2, 1, 127, "probes"),
      integer(keepalive_interval, 60, 1, 4294967, "seconds"),
      integer(max_message_size, 512 * ?MIB, 1024, 16#FFFFFFFF, "bytes"),
+     %% Several times what a socket takes at once, so that it never starves, and little beside one large
+     %% message.
+     integer(output_limit, 4 * ?MIB, 1024, 16#FFFFFFFF, "bytes"),
      integer(max_connections, 10000, 1, 16#FFFFFFFF, "connections"),
      {max_concurrent_calls, infinity, fun is_concurrency/1, "calls and casts, 1..4294967295, or "
       "infinity"},
@@ -269,7 +268,7 @@ connection(Role, Cookie) ->
       send_timeout => ?MODULE:get(send_timeout),
       keepalive_interval => 1000 * ?MODULE:get(keepalive_interval),
       idle_timeout => ?MODULE:get(Idle),
-      output_limit => ?OUTPUT_LIMIT,
+      output_limit => ?MODULE:get(output_limit),
       max_message_size => ?MODULE:get(max_message_size),
       max_running => MaxRunning,
       tell_cancels => TellCancels,

@@ -613,8 +613,11 @@ holders() ->
 
 %% Of each request its takers, its outcome and its timer.
 held() ->
-    [{element(5, Held), element(4, Held), element(6, Held)}
+    [{element(5, Held), outcome(element(4, Held)), element(6, Held)}
      || Holder <- holders(), Held <- maps:values(element(4, sys:get_state(Holder)))].
+
+outcome(none) -> none;
+outcome(Answer) -> gen_rpc_request:outcome(Answer).
 
 takers() ->
     lists:append([Takers || {Takers, _, _} <- held()]).

@@ -85,6 +85,7 @@ defaults(_Config) ->
                  socket_keepalive_count => 2,
                  keepalive_interval => 60,
                  max_message_size => 512 * 1024 * 1024,
+                 output_limit => 4194304,
                  max_connections => 10000,
                  max_concurrent_calls => infinity,
                  cast_overload_policy => block,
@@ -164,6 +165,7 @@ integers() ->
      {socket_keepalive_count, 1, 127},
      {keepalive_interval, 1, 4294967},
      {max_message_size, 1024, 16#FFFFFFFF},
+     {output_limit, 1024, 16#FFFFFFFF},
      {max_connections, 1, 16#FFFFFFFF},
      {compress, 0, 9},
      {compression_threshold, 1, 16#FFFFFFFF}].

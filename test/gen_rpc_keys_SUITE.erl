@@ -205,7 +205,7 @@ one_key_lost(Config) ->
     ?assertEqual(Node, run(Client, fun() -> gen_rpc:call({Node, a}, erlang, node, []) end)),
     ok = run(Server, fun() -> ?TARGET:open_gate(?FUNCTION_NAME) end),
     ?assertEqual({through, ?FUNCTION_NAME}, gen_rpc_test_task:result(Waiting)),
-    %% Its supervisor has reported the kill.
+    ok = supervisor_has_said(Client, killed),
     ok = gen_rpc_test_events:clear(Client).
 
 %% A key is the user's own data.
@@ -220,10 +220,20 @@ keys_are_not_logged(Config) ->
                 Pid ! unexpected,
                 ok = sys:terminate(Pid, crash)
         end),
-    wait(fun() -> run(Client, fun() -> gen_rpc_registry:clients() =:= [] end) end),
+    %% What the process, and its supervisor after it, say of a crash that was asked for.
+    ok = supervisor_has_said(Client, crash),
     ?assertEqual(nomatch, string:find(gen_rpc_test_events:text(Client), Secret)),
-    %% The crash is in it, and was asked for.
     ok = gen_rpc_test_events:clear(Client).
+
+supervisor_has_said(Node, Reason) ->
+    wait(fun() ->
+                 lists:any(fun(#{report := #{label := {supervisor, child_terminated},
+                                             report := Report}}) ->
+                                   lists:keyfind(reason, 1, Report) =:= {reason, Reason};
+                              (_) ->
+                                   false
+                           end, gen_rpc_test_events:others(Node))
+         end).
 
 %%% Helpers
 

@@ -11,7 +11,10 @@
 %% Starts the worker of a cast.
 -spec start_cast(binary()) -> ok.
 start_cast(Request) ->
-    try spawn(?MODULE, cast, [Request]) of
+    start(cast, Request).
+
+start(Function, Arg) ->
+    try spawn(?MODULE, Function, [Arg]) of
         _Worker -> ok
     catch
         error:system_limit -> no_process()
@@ -130,11 +133,7 @@ run_local(Tag, Leader, {M, F, A}) ->
 
 -spec local_cast(gen_rpc_codec:call()) -> ok.
 local_cast(Call) ->
-    try spawn(?MODULE, run_local_cast, [Call]) of
-        _Worker -> ok
-    catch
-        error:system_limit -> no_process()
-    end.
+    start(run_local_cast, Call).
 
 -spec run_local_cast(gen_rpc_codec:call()) -> ok.
 run_local_cast({M, F, A}) ->

@@ -22,7 +22,7 @@
 -define(TIMEOUT, 15000).
 
 %% What testssl may take, and how long a program lives that nobody stops, s.
--define(TESTSSL_TIME, 150).
+-define(TESTSSL_TIME, 400).
 -define(LIFE_TIME, 60).
 
 %% Of mbedTLS 3.6, as the linker counts.

@@ -104,7 +104,7 @@ init_per_group(_Group, Config) -> Config.
 end_per_group(_Group, _Config) -> ok.
 
 init_per_testcase(testssl, Config) ->
-    _ = ct:timetrap({seconds, 180}),
+    _ = ct:timetrap({seconds, 440}),
     Config;
 init_per_testcase(_Case, Config) ->
     Config.

@@ -10,7 +10,6 @@
 -export([suite/0, all/0, init_per_suite/1, end_per_suite/1, end_per_testcase/2]).
 -export([no_processes/1, no_processes_with_a_limit/1, no_processes_for_a_runner/1]).
 -export([no_processes_at_home/1, killing_when_there_are_no_processes/1]).
--export([fill/2]).
 
 -import(gen_rpc_test_node, [run/2, wait/1]).
 
@@ -50,7 +49,7 @@ refuse_and_go_on(Config, Settings) ->
     {Client, #{node := Node} = Server} = restart(Config, Settings),
     true = run(Client, fun() -> gen_rpc:ordered_cast(Node, erlang, node, []) end),
     Port = port_to(Client, Node),
-    File = full(Config, Client, Server),
+    File = gen_rpc_test_full:fill(Config, Client, Server),
     run(Client,
         fun() ->
                 [?assertEqual({badrpc, system_limit}, gen_rpc:call(Node, erlang, node, []))
@@ -60,7 +59,7 @@ refuse_and_go_on(Config, Settings) ->
                 [true = gen_rpc:ordered_cast(Node, ?TARGET, count, [lost]) || _ <- [1, 2, 3]],
                 {badrpc, system_limit} = gen_rpc:call(Node, erlang, node, [])
         end),
-    ok = free(File),
+    ok = gen_rpc_test_full:free(File),
     wait(fun() -> is_free(Client, Server) end),
     ok = run(Server, fun ?TARGET:start_counter/0),
     run(Client,
@@ -79,14 +78,14 @@ refuse_and_go_on(Config, Settings) ->
 no_processes_for_a_runner(Config) ->
     {Client, #{node := Node} = Server} = restart(Config, []),
     Port = port_to(Client, Node),
-    File = full(Config, Client, Server),
+    File = gen_rpc_test_full:fill(Config, Client, Server),
     run(Client,
         fun() ->
                 [true = gen_rpc:ordered_cast(Node, ?TARGET, count, [lost]) || _ <- [1, 2, 3]],
                 abcast = gen_rpc:abcast([Node], init, nothing),
                 {[], [Node]} = gen_rpc:sbcast([Node], init, nothing)
         end),
-    ok = free(File),
+    ok = gen_rpc_test_full:free(File),
     wait(fun() -> is_free(Client, Server) end),
     %% More than the window, so none of it is lost for good.
     ok = run(Server, fun ?TARGET:start_counter/0),
@@ -107,8 +106,8 @@ no_processes_at_home(Config) ->
                     [true = gen_rpc:ordered_cast(node(), ?TARGET, count, [N]) || N <- Numbers]
             end,
     ok = run(Server, fun ?TARGET:start_counter/0),
-    File = full(Config, Client, Server, fun() -> Count([1, 2, 3]) end),
-    ok = free(File),
+    File = gen_rpc_test_full:fill(Config, Client, Server, fun() -> Count([1, 2, 3]) end),
+    ok = gen_rpc_test_full:free(File),
     wait(fun() -> is_free(Client, Server) end),
     _ = run(Server, fun() -> Count([4, 5, 6]) end),
     wait(fun() -> run(Server, fun ?TARGET:counted/0) =:= [4, 5, 6] end),
@@ -126,45 +125,9 @@ restart(Config, Settings) ->
 port_to(Client, Node) ->
     run(Client, fun() -> {ok, Port} = gen_rpc_registry:lookup(Node), Port end).
 
-%% Nothing can be run there over its standard input until it is free again, so a file says when.
-full(Config, Client, Server) ->
-    full(Config, Client, Server, fun() -> ok end).
-
-%% Once it is full it runs a function there.
-full(Config, Client, #{node := Node} = Server, Function) ->
-    File = filename:join(proplists:get_value(priv_dir, Config),
-                         "free_" ++ integer_to_list(erlang:unique_integer([positive]))),
-    _ = run(Server, fun() -> spawn(?MODULE, fill, [File, Function]) end),
-    wait(fun() -> run(Client, fun() -> stays_full(Node, 10) end) end),
-    File.
-
-%% What ran there when it was filled may still end and leave a place, for a moment.
-stays_full(_Node, 0) ->
-    true;
-stays_full(Node, Times) ->
-    receive after 10 -> ok end,
-    gen_rpc:call(Node, erlang, node, []) =:= {badrpc, system_limit}
-        andalso stays_full(Node, Times - 1).
-
-free(File) ->
-    file:write_file(File, <<>>).
-
 %% What filled it ends bit by bit.
 is_free(Client, #{node := Node}) ->
     case run(Client, fun() -> gen_rpc:call(Node, erlang, system_info, [process_count]) end) of
         {badrpc, system_limit} -> false;
         Count -> Count < 500
-    end.
-
-%% Takes whatever place there is, until the file is there.
-fill(File, WhenFull) ->
-    try spawn_link(timer, sleep, [infinity]) of
-        _ -> fill(File, WhenFull)
-    catch
-        error:system_limit ->
-            _ = WhenFull(),
-            case file:read_file_info(File, [raw]) of
-                {ok, _} -> exit(free);
-                {error, enoent} -> receive after 5 -> fill(File, fun() -> ok end) end
-            end
     end.

@@ -128,24 +128,14 @@ erpc_full(Config) -> fill(?FUNCTION_NAME, Config).
 %% All calls are made to a node that has as many processes as it may have.
 fill(Section, Config) ->
     {#{node := Node} = Full, Client} = pair([{args, ["+P", "1024"]}]),
-    File = filename:join(proplists:get_value(priv_dir, Config), Section),
-    _ = run(Full, fun() -> spawn(gen_rpc_exhaustion_SUITE, fill, [File, fun() -> ok end]) end),
-    wait(fun() -> run(Client, fun() -> stays_full(Node, 10) end) end),
+    File = gen_rpc_test_full:fill(Config, Client, Full),
     ?assertEqual([], run(Client, fun() ->
                                          ?TABLE:mismatches(Section, modules(Section),
                                                            (env(Config))#{node := Node})
                                  end)),
-    ok = file:write_file(File, <<>>),
+    ok = gen_rpc_test_full:free(File),
     ok = gen_rpc_test_node:stop(Full),
     ok = gen_rpc_test_node:stop(Client).
-
-%% What ran there when it was filled may still end and leave a place, for a moment.
-stays_full(_Node, 0) ->
-    true;
-stays_full(Node, Times) ->
-    receive after 10 -> ok end,
-    gen_rpc:call(Node, erlang, node, []) =:= {badrpc, system_limit}
-        andalso stays_full(Node, Times - 1).
 
 %% A node for one test, and another one that has connections of both kinds to it.
 pair(Settings) ->

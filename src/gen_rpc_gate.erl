@@ -53,11 +53,7 @@ make_atom(Node, Count) ->
 open(Request) ->
     case gen_rpc_config:policy() of
         disabled ->
-            case gen_rpc_codec:decode(Request, []) of
-                {M, F, A} when is_atom(M) -> {run, M, F, A};
-                {{M, Version}, F, A} -> check_version(M, Version, F, A);
-                invalid -> {refused, invalid_request}
-            end;
+            decode(Request, [], disabled);
         Policy ->
             case gen_rpc_codec:name(Request) of
                 {ok, Name} -> open(Name, Request, Policy);
@@ -70,12 +66,15 @@ open(Name, Request, Policy) ->
         true ->
             Options = gen_rpc_policy:decode_options(Policy),
             ok = know_atoms(Name, Options),
-            case gen_rpc_codec:decode(Request, Options) of
-                {M, F, A} -> check(Policy, M, F, A);
-                invalid -> {refused, invalid_request}
-            end;
+            decode(Request, Options, Policy);
         false ->
             unauthorized(#{module => Name})
+    end.
+
+decode(Request, Options, Policy) ->
+    case gen_rpc_codec:decode(Request, Options) of
+        {M, F, A} -> check(Policy, M, F, A);
+        invalid -> {refused, invalid_request}
     end.
 
 %% The atoms of a module are known once it is loaded. Its own name is, as it is in the whitelist.

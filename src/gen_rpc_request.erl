@@ -280,34 +280,12 @@ start(none, _Tag, _Id, _Request, _Timeout) ->
 submit_for(Dest, For, Request, SendTimeout, Tell) ->
     submit_for(connection(Dest), Dest, For, Request, {in, SendTimeout}, Tell, ?ATTEMPTS).
 
-submit_for({ok, Port}, Dest, {Receiver, Ref, Id} = For, {Code, Body} = Request, SendUntil0, Tell,
-           Attempts) ->
-    SendUntil1 = ship(Port, Code, SendUntil0),
+submit_for({ok, Port}, Dest, For, {Code, Body} = Request, SendUntil0, Tell, Attempts) ->
+    SendUntil = ship(Port, Code, SendUntil0),
     _ = Tell(Port),
-    Tag = term_to_binary(Ref),
-    case gen_rpc_port:call_for(Port, Receiver, Id, infinity, Tag, Body) of
-        ok ->
-            ok;
-        busy ->
-            Since = now_ms(),
-            SendUntil = fixed(SendUntil1),
-            Room = receive
-                       {Ref, ready} -> ready;
-                       {Ref, {unsent, _}} -> again
-                   after left(SendUntil) ->
-                       _ = abandon(Port, Id, Ref),
-                       send_timeout
-                   end,
-            ok = gen_rpc_counters:blocked(calls, first, Since),
-            case Room of
-                ready -> submit_for({ok, Port}, Dest, For, Request, SendUntil, Tell, Attempts);
-                again -> submit_for(none, Dest, For, Request, SendUntil, Tell, Attempts);
-                send_timeout -> {done, outcome(no_room(send_timeout))}
-            end;
-        {too_big, Limit} ->
-            {done, outcome({too_big, iolist_size(Body), Limit})};
-        _ClosingOrDown ->
-            submit_for(none, Dest, For, Request, SendUntil0, Tell, Attempts)
+    case submit_for_in_turn(Port, For, Body, SendUntil, first) of
+        {again, Left} -> submit_for(none, Dest, For, Request, Left, Tell, Attempts);
+        Result -> Result
     end;
 submit_for(none, Dest, For, Request, SendUntil, Tell, Attempts) ->
     submit_for(connect(Dest, infinity, Attempts), Dest, For, Request, SendUntil, Tell,
@@ -315,8 +293,25 @@ submit_for(none, Dest, For, Request, SendUntil, Tell, Attempts) ->
 submit_for({failed, _, _} = Failed, _Dest, _For, _Request, _SendUntil, _Tell, _Attempts) ->
     {done, Failed}.
 
-%%% Submission. Reference and receive are in one function, so the compiler lets the receive skip
-%%% what was in the mailbox before.
+submit_for_in_turn(Port, {Receiver, Ref, Id} = For, Body, SendUntil0, Turn) ->
+    case gen_rpc_port:call_for(Port, Receiver, Id, infinity, term_to_binary(Ref), Body) of
+        ok ->
+            ok;
+        busy ->
+            SendUntil = fixed(SendUntil0),
+            case await_room(calls, Port, Id, Ref, SendUntil, Turn) of
+                ready -> submit_for_in_turn(Port, For, Body, SendUntil, again);
+                again -> {again, SendUntil};
+                send_timeout -> {done, outcome(no_room(send_timeout))}
+            end;
+        {too_big, Limit} ->
+            {done, outcome({too_big, iolist_size(Body), Limit})};
+        _ClosingOrDown ->
+            {again, SendUntil0}
+    end.
+
+%%% Submission. A call or cast makes its reference here, so the compiler lets the receive skip what
+%%% was in the mailbox before.
 
 submit(call, Port, Id, Timeout, Tag, Body) -> gen_rpc_port:call(Port, Id, Timeout, Tag, Body);
 submit(cast, Port, Id, Timeout, Tag, Body) -> gen_rpc_port:cast(Port, Id, Timeout, Tag, Body);
@@ -387,22 +382,26 @@ submit_cast_in_turn(Kind, Port, Request, Until, Turn) ->
     Id = erlang:unique_integer([positive]),
     case submit(Kind, Port, Id, left(Until), term_to_binary(Ref), Request) of
         busy ->
-            Since = now_ms(),
-            Room = receive
-                       {Ref, ready} -> ready;
-                       {Ref, {unsent, _}} -> again
-                   after left(Until) ->
-                       _ = abandon(Port, Id, Ref, send_timeout),
-                       send_timeout
-                   end,
-            ok = gen_rpc_counters:blocked(casts, Turn, Since),
-            case Room of
+            case await_room(casts, Port, Id, Ref, Until, Turn) of
                 ready -> submit_cast_in_turn(Kind, Port, Request, Until, again);
-                _ -> Room
+                Room -> Room
             end;
         Result ->
             submitted_cast(Result, Request)
     end.
+
+%% For who was told `busy', under that id and reference.
+await_room(What, Port, Id, Ref, Until, Turn) ->
+    Since = now_ms(),
+    Room = receive
+               {Ref, ready} -> ready;
+               {Ref, {unsent, _}} -> again
+           after left(Until) ->
+               _ = abandon(Port, Id, Ref),
+               send_timeout
+           end,
+    ok = gen_rpc_counters:blocked(What, Turn, Since),
+    Room.
 
 submitted_cast(ok, _Request) -> ok;
 submitted_cast({too_big, Limit}, Request) -> {message_too_big, iolist_size(Request), Limit};

@@ -102,6 +102,8 @@ static ErlDrvSSizeT drv_control(ErlDrvData data, unsigned int cmd, char *buf, Er
         return drv_tls_load(p, buf, size, &r);
     if (cmd == DRV_CMD_RECEIVE)
         return drv_receiver_open(p, &r);
+    if (cmd == DRV_CMD_THREADS && p->kind == DRV_KIND_NEW && size == 1)
+        return drv_pool_limit((uint8_t)buf[0]) == 0 ? drv_result_none() : -1;
     return -1;
 }
 

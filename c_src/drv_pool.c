@@ -8,8 +8,7 @@
 #include <erl_driver.h>
 #include <string.h>
 
-/* More of them than there are schedulers would only take time from these. */
-#define THREADS_MAX 8
+#define THREADS_MAX 64
 
 static struct {
     ErlDrvMutex *lock;
@@ -20,22 +19,30 @@ static struct {
     int count;  /* of threads */
     int idle;   /* of them, that wait for a job */
     int queued; /* jobs */
-    int max;    /* threads */
+    int max;    /* threads to be started */
     int stopping;
 } pool;
 
 int drv_pool_init(void)
 {
-    ErlDrvSysInfo info;
     memset(&pool, 0, sizeof pool);
-    driver_system_info(&info, sizeof info);
-    pool.max = info.scheduler_threads < THREADS_MAX ? info.scheduler_threads : THREADS_MAX;
+    pool.max = 1;
     pool.lock = erl_drv_mutex_create("gen_rpc_pool");
     pool.work = erl_drv_cond_create("gen_rpc_pool");
     if (pool.lock && pool.work)
         return 0;
     drv_pool_finish();
     return -1;
+}
+
+int drv_pool_limit(int threads)
+{
+    if (threads < 1 || threads > THREADS_MAX)
+        return -1;
+    erl_drv_mutex_lock(pool.lock);
+    pool.max = threads;
+    erl_drv_mutex_unlock(pool.lock);
+    return 0;
 }
 
 static drv_job *take(void)

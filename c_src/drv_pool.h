@@ -16,6 +16,9 @@ struct drv_job {
 int drv_pool_init(void);
 void drv_pool_finish(void);
 
+/* How many threads there are at most, 1 at first; those that run already stay. -1: not so many. */
+int drv_pool_limit(int threads);
+
 /* Has a job run, in the order of submission. -1: it will not, because there is no thread for it. */
 int drv_pool_submit(drv_job *job);
 

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define DRV_NAME "gen_rpc_drv"
-#define DRV_VERSION "4"
+#define DRV_VERSION "5"
 
 enum {
     DRV_CMD_CONNECT = 1,
@@ -35,7 +35,8 @@ enum {
     DRV_CMD_TAKEN = 20,     /* so many ordered messages, of so many bytes, are being run */
     DRV_CMD_CALL_FOR = 21,  /* as CALL; another process gets the reply */
     DRV_CMD_RECEIVE =
-        22 /* on a new port: the process that asks becomes a receiver of such replies */
+        22, /* on a new port: the process that asks becomes a receiver of such replies */
+    DRV_CMD_THREADS = 23 /* on a new port: how many there are for handshakes */
 };
 
 /* First byte of a command's result; success of a submission is an empty result. */

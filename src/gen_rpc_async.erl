@@ -29,9 +29,12 @@ start(Dest, {Holder, _Receiver, Ref} = For, Request) ->
             ok = gen_rpc_holder:hold(Holder, Ref, nowhere),
             gen_rpc_holder:help(Holder, Ref, submitter(Dest, For, Request, SendTimeout),
                                 limited);
-        {ok, _Port} ->
-            submit(Dest, For, Request, SendTimeout,
-                   fun(Port, Id) -> gen_rpc_holder:hold(Holder, Ref, {port, Port, Id}) end)
+        {ok, _Port} = Connection ->
+            submit(Connection, Dest, For, Request, SendTimeout,
+                   fun(Port, Id) -> gen_rpc_holder:hold(Holder, Ref, {port, Port, Id}) end);
+        {failed, _, _} = Failed ->
+            ok = gen_rpc_holder:hold(Holder, Ref, nowhere),
+            gen_rpc_holder:done(Holder, Ref, Failed)
     end.
 
 %% What submits a request that is held, for a process that may wait.
@@ -39,13 +42,13 @@ start(Dest, {Holder, _Receiver, Ref} = For, Request) ->
                 gen_rpc_request:encoded(), timeout()) -> fun(() -> ok).
 submitter(Dest, {Holder, _Receiver, Ref} = For, Request, SendTimeout) ->
     fun() ->
-            submit(Dest, For, Request, SendTimeout,
+            submit(gen_rpc_request:connection(Dest), Dest, For, Request, SendTimeout,
                    fun(Port, Id) -> gen_rpc_holder:at(Holder, Ref, Port, Id) end)
     end.
 
-submit(Dest, {Holder, Receiver, Ref}, Request, SendTimeout, Tell) ->
+submit(Connection, Dest, {Holder, Receiver, Ref}, Request, SendTimeout, Tell) ->
     Id = erlang:unique_integer([positive]),
-    case gen_rpc_request:submit_for(Dest, {Receiver, Ref, Id}, Request, SendTimeout,
+    case gen_rpc_request:submit_for(Connection, Dest, {Receiver, Ref, Id}, Request, SendTimeout,
                                     fun(Port) -> Tell(Port, Id) end) of
         ok -> ok;
         {done, Outcome} -> gen_rpc_holder:done(Holder, Ref, Outcome)

@@ -2,18 +2,26 @@
 %% @hidden
 %% Client: owns the port of one outgoing connection. It finds out where the node is, connects, tells
 %% those who wait, writes batches when the driver asks, and says goodbye. No call passes through it.
+%%
+%% If it can't connect it stays, as long as somebody wants the node now and then, and tries again after
+%% pauses that get longer. Until that succeeds the registry says that the node is unreachable, so nobody
+%% waits for these attempts.
 -module(gen_rpc_client).
 
 -behaviour(gen_server).
 
--export([start_link/1, await/2]).
+-export([start_link/1, await/2, try_now/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
 
 %% How long a client waits for the caller that it was started for, ms. Long enough for any live one.
 -define(UNUSED, 5000).
 
+%% How long it goes on trying after somebody has wanted the node, ms. Whoever wants it later waits for an
+%% attempt of his own, and that is not often then.
+-define(FORGET, 60000).
+
 -record(state, {dest :: gen_rpc:dest(),
-                phase = new :: new | asking | connecting | up | closing,
+                phase = new :: new | asking | connecting | up | closing | pausing,
                 source :: gen_rpc_foreign:t() | undefined, % while it is asked
                 driver = tcp :: gen_rpc_config:driver(), % known when it connects
                 port :: port() | undefined,
@@ -24,7 +32,16 @@
                 addresses = [] :: [inet:ip_address()], % not yet tried
                 address :: address() | undefined, % tried last
                 failure = {nxdomain, undefined} :: failure(), % until now
-                waiting = [] :: [gen_server:from()]}).
+                waiting = [] :: [gen_server:from()],
+                absent :: absent() | undefined}). % since an attempt failed, until one succeeds
+
+%% What is known of a node that can't be reached.
+-type absent() :: #{reason := reason(), % as logged
+                    settings := gen_rpc_config:generation(), % those that it was tried with
+                    backoff := gen_rpc_backoff:t(),
+                    pause := reference() | undefined, % timer; while it runs
+                    demand := gen_rpc_registry:demand(),
+                    wanted := integer()}. % the last time, ms
 
 -type address() :: {inet:ip_address(), inet:port_number()}.
 -type reason() :: gen_rpc_port:reason() | {external_source_error, term()}.
@@ -36,7 +53,8 @@ start_link(Dest) ->
     gen_server:start_link(?MODULE, Dest, []).
 
 %% Waits until the connection is up. The first to wait sets the client to work, so whoever caused the
-%% attempt hears how it ended. `gone': it has been up, or says goodbye; ask the dispatcher again.
+%% attempt hears how it ended; nobody waits for a later one. `gone': it has been up, or says goodbye; ask
+%% the dispatcher again.
 -spec await(pid(), timeout()) -> {ok, port()} | {error, reason()} | gone | timeout.
 await(Client, Timeout) ->
     try
@@ -45,6 +63,11 @@ await(Client, Timeout) ->
         exit:{timeout, _} -> timeout;
         exit:_ -> gone
     end.
+
+%% There is reason to believe that it can be reached by now: so whoever wants it waits again.
+-spec try_now(pid()) -> ok.
+try_now(Client) ->
+    gen_server:cast(Client, try_now).
 
 -spec init(gen_rpc:dest()) -> {ok, state(), timeout()}.
 init(Dest) ->
@@ -59,13 +82,22 @@ handle_call(await, _From, #state{phase = up, port = Port} = State) ->
     {reply, {ok, Port}, State};
 handle_call(await, _From, #state{phase = closing} = State) ->
     {reply, gone, State};
+handle_call(await, From, #state{absent = #{reason := Reason, settings := Settings}} = State) ->
+    case gen_rpc_config:generation() of
+        Settings -> {reply, {error, Reason}, State};
+        _Changed -> start_anew(State#state{waiting = [From]})
+    end;
 handle_call(await, From, #state{waiting = Waiting} = State) ->
     {noreply, State#state{waiting = [From | Waiting]}};
 handle_call(_Request, _From, State) ->
     gen_rpc_log:stray(call),
     {reply, {error, unknown_call}, State}.
 
--spec handle_cast(term(), state()) -> {noreply, state()}.
+-spec handle_cast(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
+handle_cast(try_now, #state{absent = undefined} = State) ->
+    {noreply, State};
+handle_cast(try_now, State) ->
+    start_anew(State);
 handle_cast(_Request, State) ->
     gen_rpc_log:stray(cast),
     {noreply, State}.
@@ -82,7 +114,9 @@ handle_info({Port, flush}, #state{port = Port} = State) ->
 handle_info({Port, up, _Peer, _Limit}, #state{port = Port, phase = connecting} = State) ->
     ok = gen_rpc_registry:up(State#state.dest, self(), Port),
     tell(State, {ok, Port}),
-    {noreply, State#state{phase = up, targets = [], families = [], addresses = [], waiting = []}};
+    returned(State),
+    {noreply, State#state{phase = up, targets = [], families = [], addresses = [], waiting = [],
+                          absent = undefined}};
 handle_info({Port, down, Reason}, #state{port = Port} = State) ->
     down(State, Reason);
 handle_info({Port, idle}, #state{port = Port, phase = up} = State) ->
@@ -96,10 +130,17 @@ handle_info({'EXIT', Port, _Reason}, #state{port = Port} = State) ->
     {stop, normal, lost(State#state{port = undefined}, port_closed)};
 handle_info(timeout, #state{phase = new} = State) ->
     {stop, normal, State};
+handle_info({timeout, Pause, pause}, #state{absent = #{pause := Pause} = Absent} = State) ->
+    try_again(State#state{absent = Absent#{pause := undefined}});
 handle_info(Message, State) ->
     other_info(Message, State).
 
 other_info({'EXIT', Other, _Reason}, State) when is_port(Other) ->
+    {noreply, State};
+other_info({timeout, _Before, pause}, State) ->
+    {noreply, State};
+other_info(Message, State) when is_port(element(1, Message)) ->
+    %% Of an attempt that was broken off.
     {noreply, State};
 other_info(_Message, State) ->
     gen_rpc_log:stray(message),
@@ -201,24 +242,94 @@ weight(wrong_node) -> 2;
 weight({tls, _}) -> 2;
 weight(_Unreachable) -> 1.
 
+%% Something on this side, or what a source has said, which is asked again by whoever comes next.
+give_up(#state{absent = undefined} = State, Reason) ->
+    end_of_attempt(State#state{failure = {Reason, undefined}}, stop);
 give_up(State, Reason) ->
     give_up(State#state{failure = {Reason, undefined}}).
 
-give_up(#state{dest = Dest, failure = {Reason, Address}} = State) ->
-    Node = gen_rpc_dest:node(Dest),
-    Report = gen_rpc_log:reason(Reason, #{what => "cannot connect", node => Node}),
-    gen_rpc_log:warning(maps:merge(Report, where(Address))),
-    ok = gen_rpc_source_cache:forget(Node),
-    %% Out of the registry first: who hears of the failure and calls again gets a new attempt.
-    ok = gen_rpc_registry:remove(Dest, self()),
-    tell(State, {error, Reason}),
-    {stop, normal, State#state{waiting = []}}.
+%% Nobody who is the node that was meant.
+give_up(State) ->
+    end_of_attempt(State, case gen_rpc_config:get(reconnect_backoff_max) of
+                              0 -> stop;
+                              Max -> {pause, Max}
+                          end).
+
+end_of_attempt(#state{dest = Dest, failure = {Reason, _}, absent = Absent} = State, Next) ->
+    _ = is_news(Reason, Absent) andalso log_failure(State),
+    ok = gen_rpc_source_cache:forget(gen_rpc_dest:node(Dest)),
+    case Next of
+        stop ->
+            %% Out of the registry first: who hears of the failure and calls again gets a new attempt.
+            ok = gen_rpc_registry:remove(Dest, self()),
+            tell(State, {error, Reason}),
+            {stop, normal, State#state{waiting = []}};
+        {pause, Max} ->
+            pause(State, Max)
+    end.
+
+%% Attempts that fail as the one before are not worth a line.
+is_news(_Reason, undefined) -> true;
+is_news(Reason, #{reason := Before}) -> Reason =/= Before.
+
+log_failure(#state{dest = Dest, failure = {Reason, Address}}) ->
+    Report = gen_rpc_log:reason(Reason, #{what => "cannot connect", node => gen_rpc_dest:node(Dest)}),
+    gen_rpc_log:warning(maps:merge(Report, where(Address))).
 
 where(undefined) -> #{};
 where({Ip, Number}) -> #{address => inet:ntoa(Ip), port => Number}.
 
 tell(#state{waiting = Waiting}, Message) ->
     lists:foreach(fun(From) -> gen_server:reply(From, Message) end, Waiting).
+
+%%% Trying again
+
+pause(#state{dest = Dest, failure = {Reason, _}} = State, Max) ->
+    Now = erlang:monotonic_time(millisecond),
+    Absent0 = absent(State, Max, Now),
+    Demand = maps:get(demand, Absent0),
+    Wanted = case gen_rpc_registry:was_wanted(Demand) of
+                 true -> Now;
+                 false -> maps:get(wanted, Absent0)
+             end,
+    Settings = gen_rpc_config:generation(),
+    case Now - Wanted < ?FORGET of
+        true ->
+            ok = gen_rpc_registry:unreachable(Dest, self(), {Reason, Settings}, Demand),
+            tell(State, {error, Reason}),
+            {Pause, Backoff} = gen_rpc_backoff:next(maps:get(backoff, Absent0)),
+            Absent = Absent0#{reason := Reason, settings := Settings, backoff := Backoff,
+                              pause := erlang:start_timer(Pause, self(), pause), wanted := Wanted},
+            {noreply, State#state{phase = pausing, waiting = [], absent = Absent}};
+        false ->
+            {stop, normal, State}
+    end.
+
+absent(#state{absent = undefined, failure = {Reason, _}}, Max, Now) ->
+    #{reason => Reason, settings => gen_rpc_config:generation(), backoff => gen_rpc_backoff:new(Max),
+      pause => undefined, demand => gen_rpc_registry:demand(), wanted => Now};
+absent(#state{absent = Absent}, _Max, _Now) ->
+    Absent.
+
+try_again(State) ->
+    find(fresh(State)).
+
+%% As a client that has just been started, but for those who wait already.
+start_anew(#state{dest = Dest, port = Port} = State0) ->
+    _ = Port =:= undefined orelse gen_rpc_port:close(Port),
+    _ = State0#state.source =:= undefined orelse gen_rpc_foreign:stop(State0#state.source),
+    ok = gen_rpc_registry:add(Dest, self()),
+    State = fresh(State0),
+    find(State#state{absent = undefined}).
+
+fresh(State) ->
+    State#state{phase = new, source = undefined, port = undefined, targets = [], families = [],
+                addresses = [], address = undefined, failure = {nxdomain, undefined}}.
+
+returned(#state{absent = undefined}) ->
+    ok;
+returned(#state{dest = Dest}) ->
+    gen_rpc_log:notice(#{what => "connected again", node => gen_rpc_dest:node(Dest)}).
 
 %%% Closing
 

@@ -4,8 +4,8 @@
 %% What each of them means is in <a href="SETTINGS.html">Settings</a>.
 -module(gen_rpc_config).
 
--export([load/1, reload/1, unload/0, get/1, policy/0, format/1]).
--export([cookie/0, connection/1, listening/0]).
+-export([load/1, reload/1, unload/0, get/1, generation/0, policy/0, format/1]).
+-export([cookie/0, connection/1, listening/0, half_open/0, handshakes/0]).
 -export([target/1, target/2, is_way/1, uses/1, discovers/1]).
 -export([fixed/0]).
 
@@ -15,6 +15,7 @@
 -define(MAX_COOKIE, 1020). % an atom: 255 characters of at most 4 bytes
 -define(MIB, (1024 * 1024)).
 -define(ANY_IPV4, {0, 0, 0, 0}).
+-define(HANDSHAKES, 8). % at once, unless it is set: some thousand a second
 
 -define(IS_TLS(Setting), (Setting =:= ssl_server_options orelse Setting =:= ssl_client_options)).
 
@@ -27,7 +28,8 @@
                 | gen_rpc_tls_options:reason().
 -type driver() :: tcp | ssl.
 -type way() :: {driver(), inet:port_number()} | inet:port_number() | driver().
--export_type([reason/0, driver/0, way/0]).
+-type generation() :: integer(). % differs each time that settings come into force
+-export_type([reason/0, driver/0, way/0, generation/0]).
 
 %% Key, default, check, what is allowed in words.
 settings() ->
@@ -48,6 +50,8 @@ settings() ->
      {secret_cookie, undefined, fun is_cookie/1,
       "an atom, a string or a binary of 1..1020 bytes, or undefined for the node's cookie"},
      timeout(connect_timeout, 5000),
+     %% So that a node that is back is found soon, and 200 that look for it cost it nothing.
+     integer(reconnect_backoff_max, 2000, 0, ?MAX_TIMEOUT, "milliseconds"),
      timeout(authentication_timeout, 5000),
      timeout(send_timeout, 5000),
      timeout(call_receive_timeout, 15000),
@@ -70,6 +74,10 @@ settings() ->
      %% message.
      integer(output_limit, 4 * ?MIB, 1024, 16#FFFFFFFF, "bytes"),
      integer(max_connections, 10000, 1, 16#FFFFFFFF, "connections"),
+     %% So few that the TLS handshakes of them all can be done within authentication_timeout.
+     integer(max_half_open, 2000, 1, 16#FFFFFFFF, "connections"),
+     integer(max_half_open_per_address, 500, 1, 16#FFFFFFFF, "connections"),
+     {max_handshakes, undefined, fun is_handshakes/1, "1..64, or undefined"},
      {max_concurrent_calls, infinity, fun is_concurrency/1, "calls and casts, 1..4294967295, or "
       "infinity"},
      {cast_overload_policy, block, fun is_policy/1, "block, drop or error"},
@@ -97,7 +105,8 @@ bytes(Key) ->
 -spec fixed() -> [atom()].
 fixed() ->
     [tcp_server_port, ssl_server_port, ssl_server_options, ssl_client_options, max_connections,
-     socket_ip, ipv6_only, port_discovery, register_with_epmd].
+     max_half_open, max_half_open_per_address, max_handshakes, socket_ip, ipv6_only, port_discovery,
+     register_with_epmd].
 
 %% Checks the application's environment and makes it the settings in force.
 %% @private
@@ -123,7 +132,8 @@ reload(Env) ->
     end.
 
 in_force(#{rpc_module_control := Control, rpc_module_list := Modules} = Checked) ->
-    persistent_term:put(?KEY, Checked#{module_policy => gen_rpc_policy:new(Control, Modules)}).
+    persistent_term:put(?KEY, Checked#{module_policy => gen_rpc_policy:new(Control, Modules),
+                                       generation => erlang:unique_integer()}).
 
 check(Env) ->
     Settings = settings(),
@@ -201,6 +211,15 @@ get(Key) ->
     case persistent_term:get(?KEY, #{}) of
         #{Key := Value} -> Value;
         #{} -> element(2, lists:keyfind(Key, 1, settings()))
+    end.
+
+%% Which settings are in force.
+%% @private
+-spec generation() -> generation().
+generation() ->
+    case persistent_term:get(?KEY, #{}) of
+        #{generation := Generation} -> Generation;
+        #{} -> 0
     end.
 
 %% What may run here.
@@ -296,6 +315,22 @@ listening() ->
 listening_ip(true, ?ANY_IPV4) -> {0, 0, 0, 0, 0, 0, 0, 0};
 listening_ip(_Ipv6Only, Ip) -> Ip.
 
+%% How many connections may be in their handshake on one listening port.
+%% @private
+-spec half_open() -> gen_rpc_half_open:limits().
+half_open() ->
+    maps:from_list([{Key, ?MODULE:get(Key)} || Key <- [max_half_open, max_half_open_per_address]]).
+
+%% How many TLS handshakes are computed at once. More than there are schedulers would only take time
+%% from these.
+%% @private
+-spec handshakes() -> 1..64.
+handshakes() ->
+    case ?MODULE:get(max_handshakes) of
+        undefined -> min(erlang:system_info(schedulers), ?HANDSHAKES);
+        Max -> Max
+    end.
+
 %% Only the side that accepts has workers.
 workers(client) -> {infinity, false};
 workers(server) -> {?MODULE:get(max_concurrent_calls), ?MODULE:get(kill_on_cancel)}.
@@ -377,6 +412,9 @@ is_way(Way) -> is_driver(Way) orelse is_port_number(Way).
 
 is_concurrency(infinity) -> true;
 is_concurrency(V) -> is_integer(V) andalso V >= 1 andalso V =< 16#FFFFFFFF.
+
+is_handshakes(undefined) -> true;
+is_handshakes(V) -> is_integer(V) andalso V >= 1 andalso V =< 64.
 
 is_module_control(V) -> V =:= disabled orelse V =:= whitelist orelse V =:= blacklist.
 

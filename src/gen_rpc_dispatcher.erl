@@ -1,12 +1,13 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @hidden
 %% Dispatcher: the one place where a client is started, so that a destination has one connection.
-%% It never waits for a peer: it hands out the client, and the caller waits for that.
+%% It never waits for a peer: it hands out the client, and the caller waits for that. And it hears of
+%% signs of life of nodes, and has clients that could not reach them try at once.
 -module(gen_rpc_dispatcher).
 
 -behaviour(gen_server).
 
--export([start_link/0, client/1]).
+-export([start_link/0, client/1, alive/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -type state() :: #{reference() => gen_rpc:dest()}. % monitors of the clients
@@ -25,9 +26,16 @@ client(Dest) ->
         exit:_ -> {error, restarting}
     end.
 
+%% A node of this name has just connected to us, and proved to know the cookie.
+-spec alive(binary()) -> ok.
+alive(Name) ->
+    gen_server:cast(?MODULE, {alive, Name}).
+
 -spec init([]) -> {ok, state()}.
 init([]) ->
     _ = process_flag(trap_exit, true),
+    %% Where Erlang's distribution is used it may know first.
+    _ = net_kernel:monitor_nodes(true),
     {ok, maps:from_list([{monitor(process, Client), Dest}
                          || {Dest, Client} <- gen_rpc_registry:clients()])}.
 
@@ -47,6 +55,9 @@ handle_call(_Request, _From, State) ->
     {reply, {error, unknown_call}, State}.
 
 -spec handle_cast(term(), state()) -> {noreply, state()}.
+handle_cast({alive, Name}, State) when is_binary(Name) ->
+    ok = try_now(fun(Node) -> atom_to_binary(Node) =:= Name end),
+    {noreply, State};
 handle_cast(_Request, State) ->
     gen_rpc_log:stray(cast),
     {noreply, State}.
@@ -56,9 +67,20 @@ handle_info({'DOWN', Monitor, process, Client, _Reason}, State) when is_map_key(
     {Dest, Rest} = maps:take(Monitor, State),
     ok = gen_rpc_registry:remove(Dest, Client),
     {noreply, Rest};
+handle_info({nodeup, Node}, State) ->
+    ok = try_now(fun(N) -> N =:= Node end),
+    {noreply, State};
+handle_info({nodedown, _Node}, State) ->
+    {noreply, State};
 handle_info(_Message, State) ->
     gen_rpc_log:stray(message),
     {noreply, State}.
+
+%% The name of a peer may be any; so ours are compared with it, and it becomes no atom.
+try_now(IsIt) ->
+    lists:foreach(fun gen_rpc_client:try_now/1,
+                  [Client || {Dest, Client} <- gen_rpc_registry:unreachable(),
+                             IsIt(gen_rpc_dest:node(Dest))]).
 
 start(Dest, State) ->
     case gen_rpc_client_sup:start_client(Dest) of

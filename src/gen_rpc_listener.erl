@@ -1,8 +1,8 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @hidden
 %% Listener: owns the listening port and the connections that are not authenticated yet. These have
-%% no process and no mailbox: the driver holds them to their handshake and its time limit. Each that
-%% passes gets an acceptor.
+%% no process and no mailbox: the driver holds them to their handshake and its time limit, and
+%% gen_rpc_half_open to their number. Each that passes gets an acceptor.
 -module(gen_rpc_listener).
 
 -behaviour(gen_server).
@@ -18,9 +18,10 @@
 -record(state, {driver :: gen_rpc_config:driver(),
                 port :: port(),
                 number :: inet:port_number(),
-                half_open = #{} :: #{port() => half_open()}}).
+                half_open :: gen_rpc_half_open:t()}).
 
--type half_open() :: #{address := {inet:ip_address(), inet:port_number()},
+%% What is known of a connection before it is authenticated.
+-type stranger() :: #{address := {inet:ip_address(), inet:port_number()},
                        limited := boolean(), killing := boolean()}. % as the port's settings
 -type state() :: #state{}.
 
@@ -58,7 +59,8 @@ init(Driver) ->
     {Ip, Listening} = gen_rpc_config:listening(),
     case listen(Port, {Ip, Number}, Listening, ?ADDRESS_WAIT) of
         {ok, Actual} ->
-            {ok, #state{driver = Driver, port = Port, number = Actual}};
+            {ok, #state{driver = Driver, port = Port, number = Actual,
+                        half_open = gen_rpc_half_open:new(gen_rpc_config:half_open())}};
         {error, Reason} ->
             {stop, {cannot_listen, [{origin(Driver), Number}, {socket_ip, Ip}], Reason}}
     end.
@@ -82,17 +84,17 @@ handle_info({Child, flush}, State) when is_port(Child) ->
     %% Also from one that was just handed over; it asks only once.
     ok = gen_rpc_port:flush(Child),
     {noreply, State};
-handle_info({Child, up, Peer, _Limit}, #state{half_open = HalfOpen} = State)
-  when is_map_key(Child, HalfOpen) ->
-    {Known, Rest} = maps:take(Child, HalfOpen),
-    ok = hand_over(Child, Known#{node => Peer}),
-    {noreply, State#state{half_open = Rest}};
-handle_info({Child, down, Reason}, #state{half_open = HalfOpen} = State)
-  when is_map_key(Child, HalfOpen) ->
-    {#{address := Address}, Rest} = maps:take(Child, HalfOpen),
-    refused(Address, Reason),
-    ok = gen_rpc_port:close(Child),
-    {noreply, State#state{half_open = Rest}};
+handle_info({Child, up, Peer, _Limit}, State) when is_port(Child) ->
+    case take(Child, State) of
+        {Stranger, Rest} ->
+            ok = hand_over(Child, Stranger#{node => Peer}),
+            ok = gen_rpc_dispatcher:alive(Peer),
+            {noreply, Rest};
+        error ->
+            {noreply, State}
+    end;
+handle_info({Child, down, Reason}, State) when is_port(Child) ->
+    {noreply, down(Child, Reason, State)};
 handle_info({Port, refused, Count}, #state{port = Port} = State) ->
     gen_rpc_log:warning(#{what => "connections refused", reason => max_connections,
                           count => Count}),
@@ -102,23 +104,18 @@ handle_info({Port, accept_error, Reason}, #state{port = Port} = State) ->
     {noreply, State};
 handle_info({'EXIT', Port, Reason}, #state{port = Port} = State) ->
     {stop, {listening_port_closed, Reason}, State};
-handle_info({'EXIT', Child, _Reason}, #state{half_open = HalfOpen} = State)
-  when is_map_key(Child, HalfOpen) ->
-    {noreply, State#state{half_open = maps:remove(Child, HalfOpen)}};
-handle_info({Child, down, Reason}, State) when is_port(Child) ->
-    %% Lost while it was handed over; the acceptor finds it down when it activates it.
-    _ = Reason =:= closed orelse
-        gen_rpc_log:notice(gen_rpc_log:reason(Reason, #{what => "incoming connection lost"})),
-    {noreply, State};
 handle_info({'EXIT', Other, _Reason}, State) when is_port(Other) ->
-    {noreply, State};
+    case take(Other, State) of
+        {_Stranger, Rest} -> {noreply, Rest};
+        error -> {noreply, State}
+    end;
 handle_info(_Message, State) ->
     gen_rpc_log:stray(message),
     {noreply, State}.
 
 -spec terminate(term(), state()) -> ok.
 terminate(_Reason, #state{port = Port, half_open = HalfOpen}) ->
-    lists:foreach(fun gen_rpc_port:close/1, [Port | maps:keys(HalfOpen)]).
+    lists:foreach(fun gen_rpc_port:close/1, [Port | gen_rpc_half_open:ports(HalfOpen)]).
 
 listen(Port, Address, Listening, Left) ->
     case gen_rpc_port:listen(Port, Address, Listening) of
@@ -130,17 +127,48 @@ listen(Port, Address, Listening, Left) ->
     end.
 
 %% Name and cookie are read now: both can change while the node runs.
-accepted(Child, Address, #state{half_open = HalfOpen, driver = Driver} = State) ->
+accepted(Child, Address, State) ->
     case gen_rpc_config:connection(server) of
-        {ok, Connection} ->
+        {ok, Connection} -> let_in(Child, Address, Connection, State);
+        none -> refuse(Child, Address, no_cookie), State
+    end.
+
+let_in(Child, {Ip, _} = Address, #{max_running := MaxRunning, tell_cancels := TellCancels} = Connection,
+       #state{half_open = HalfOpen, driver = Driver} = State) ->
+    Stranger = #{address => Address, limited => MaxRunning =/= infinity, killing => TellCancels},
+    Now = erlang:monotonic_time(millisecond),
+    case gen_rpc_half_open:add(Child, Stranger, Ip, Now, HalfOpen) of
+        {refused, Limit} ->
+            refuse(Child, Address, Limit),
+            State;
+        Added ->
             _ = gen_rpc_port:handshake(Child, maps:merge(Connection, security(Driver))),
-            #{max_running := MaxRunning, tell_cancels := TellCancels} = Connection,
-            Known = #{address => Address, limited => MaxRunning =/= infinity,
-                      killing => TellCancels},
-            State#state{half_open = HalfOpen#{Child => Known}};
-        none ->
-            refused(Address, no_cookie),
-            ok = gen_rpc_port:close(Child),
+            State#state{half_open = added(Added)}
+    end.
+
+added({ok, HalfOpen}) ->
+    HalfOpen;
+added({replaces, {Oldest, #{address := Address}}, Limit, HalfOpen}) ->
+    refuse(Oldest, Address, Limit),
+    HalfOpen.
+
+-spec take(port(), state()) -> {stranger(), state()} | error.
+take(Child, #state{half_open = HalfOpen} = State) ->
+    case gen_rpc_half_open:take(Child, HalfOpen) of
+        {Stranger, Rest} -> {Stranger, State#state{half_open = Rest}};
+        error -> error
+    end.
+
+down(Child, Reason, State) ->
+    case take(Child, State) of
+        {#{address := Address}, Rest} ->
+            refuse(Child, Address, Reason),
+            Rest;
+        error ->
+            %% Lost while it was handed over; the acceptor finds it down when it activates it. Or we
+            %% have closed it.
+            _ = Reason =:= closed orelse erlang:port_info(Child, id) =:= undefined orelse
+                gen_rpc_log:notice(gen_rpc_log:reason(Reason, #{what => "incoming connection lost"})),
             State
     end.
 
@@ -161,6 +189,7 @@ hand_over(Child, Peer) ->
             gen_rpc_port:close(Child)
     end.
 
-refused({Ip, Number}, Reason) ->
+refuse(Child, {Ip, Number}, Reason) ->
     gen_rpc_log:warning(gen_rpc_log:reason(Reason, #{what => "peer refused",
-                                                     address => inet:ntoa(Ip), port => Number})).
+                                                     address => inet:ntoa(Ip), port => Number})),
+    gen_rpc_port:close(Child).

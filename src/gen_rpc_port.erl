@@ -19,13 +19,13 @@
 %% {Ref, {too_big, Size, Limit}}.
 -module(gen_rpc_port).
 
--export([load/0, open/0, close/1, load_tls/2]).
+-export([load/0, open/0, close/1, load_tls/2, threads/2]).
 -export([connect/4, listen/3, handshake/2, activate/1]).
 -export([receiver/1, call/5, call_for/6, cast/5, ordered/5, broadcast/5, ask/5, reply/4, cancel/2]).
 -export([flush/1, credit/1, ended/2, taken/3, goodbye/3, drain/1, info/1, infos/0, address/1]).
 
 -define(DRIVER, "gen_rpc_drv").
--define(VERSION, "4").
+-define(VERSION, "5").
 
 -define(CONNECT, 1).
 -define(LISTEN, 2).
@@ -49,6 +49,7 @@
 -define(TAKEN, 20).
 -define(CALL_FOR, 21).
 -define(RECEIVE, 22).
+-define(THREADS, 23).
 
 -define(ST_BUSY, 1).
 -define(ST_CLOSING, 2).
@@ -189,6 +190,12 @@ load_tls(Port, Tls) ->
         Result ->
             result(Result)
     end.
+
+%% How many threads handshakes of TLS have, of all connections of the node. Some threads more that
+%% have been started already go on.
+-spec threads(port(), 1..64) -> ok.
+threads(Port, Threads) ->
+    ok = submitted(control(Port, ?THREADS, <<Threads>>)).
 
 -spec open() -> port().
 open() ->

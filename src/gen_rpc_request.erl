@@ -6,7 +6,7 @@
 
 -export([encode/1, call/4, cast/4, logged/1]).
 -export([connection/1, cast_at_once/3, cast_later/5, ask/4]).
--export([start/5, submit_for/5, outcome/1, abandon/3]).
+-export([start/5, submit_for/6, outcome/1, abandon/3]).
 -export([fixed/1, left/1]).
 
 %% Connections tried for one request. Another one is only needed when the first closes at that very
@@ -23,7 +23,7 @@
 %% as submitting a small message. Whatever waits fixes it first, except for the last wait of all.
 -type time() :: {in, timeout()} | integer() | infinity. % ms; fixed: monotonic
 
--type connection() :: {ok, port()} | none.
+-type connection() :: {ok, port()} | none | gen_rpc_result:failed().
 
 -type encoded() :: {[gen_rpc_code:version()], [binary()]}.
 
@@ -110,7 +110,9 @@ at_once({ok, Port}, Kind, {Code, Body}) ->
         false -> block
     end;
 at_once(none, _Kind, _Request) ->
-    again.
+    again;
+at_once({failed, _, _} = Failed, _Kind, _Request) ->
+    Failed.
 
 -spec cast_later(connection(), cast | broadcast, gen_rpc:dest(), encoded(), timeout()) ->
           ok | not_sent().
@@ -225,12 +227,14 @@ ask_of_code(Port, Request, Until) ->
 
 %%% Connection
 
-%% Raises if the application does not run.
+%% Of a node that could not be reached a moment ago that is said at once. Raises if the application
+%% does not run.
 -spec connection(gen_rpc:dest()) -> connection().
 connection(Dest) ->
     case gen_rpc_registry:lookup(Dest) of
         {ok, _Port} = Found -> Found;
         none -> none;
+        {unreachable, Reason} -> unreachable(Reason);
         not_started -> error({not_started, gen_rpc})
     end.
 
@@ -245,15 +249,18 @@ connect(Dest, Until, Attempts) ->
                 {ok, _Port} = Found -> Found;
                 gone -> connect(Dest, Until, Attempts - 1);
                 timeout -> {failed, badrpc, timeout};
-                {error, invalid_cookie} -> {failed, badrpc, invalid_cookie};
-                {error, {external_source_error, _} = Reason} -> {failed, badrpc, Reason};
-                {error, {tls, _} = Reason} -> {failed, badtcp, Reason};
-                {error, _Reason} -> {failed, badrpc, nodedown}
+                {error, Reason} -> unreachable(Reason)
             end;
         {error, _Reason} ->
             %% Restarting, by its supervisor: that takes a moment.
             receive after ?RESTART_TIME -> connect(Dest, Until, Attempts - 1) end
     end.
+
+%% Why there is no connection, as a caller hears of it.
+unreachable(invalid_cookie) -> {failed, badrpc, invalid_cookie};
+unreachable({external_source_error, _} = Reason) -> {failed, badrpc, Reason};
+unreachable({tls, _} = Reason) -> {failed, badtcp, Reason};
+unreachable(_Reason) -> {failed, badrpc, nodedown}.
 
 %%% Requests whose answers come to a mailbox, under a tag, and are taken there by somebody else.
 
@@ -270,15 +277,18 @@ start({ok, Port}, Tag, Id, {Code, Body}, Timeout) ->
         _UnknownClosingOrDown -> later
     end;
 start(none, _Tag, _Id, _Request, _Timeout) ->
-    later.
+    later;
+start({failed, _, _} = Failed, _Tag, _Id, _Request, _Timeout) ->
+    {done, Failed}.
 
 %% Submits a call whose answer, under its own reference, goes to a receiver; waits until there is a
 %% connection and room. Whoever has an interest is told of the port first, as what was submitted
 %% there may be answered at once.
--spec submit_for(gen_rpc:dest(), {gen_rpc_port:receiver(), reference(), pos_integer()}, encoded(),
-                 timeout(), fun((port()) -> _)) -> ok | {done, gen_rpc_result:outcome()}.
-submit_for(Dest, For, Request, SendTimeout, Tell) ->
-    submit_for(connection(Dest), Dest, For, Request, {in, SendTimeout}, Tell, ?ATTEMPTS).
+-spec submit_for(connection(), gen_rpc:dest(),
+                 {gen_rpc_port:receiver(), reference(), pos_integer()}, encoded(), timeout(),
+                 fun((port()) -> _)) -> ok | {done, gen_rpc_result:outcome()}.
+submit_for(Connection, Dest, For, Request, SendTimeout, Tell) ->
+    submit_for(Connection, Dest, For, Request, {in, SendTimeout}, Tell, ?ATTEMPTS).
 
 submit_for({ok, Port}, Dest, For, {Code, Body} = Request, SendUntil0, Tell, Attempts) ->
     SendUntil = ship(Port, Code, SendUntil0),

@@ -11,8 +11,10 @@
                  | {error, term(), [term()]}      % reason and stack
                  | {signal, term()}               % the worker was killed
                  | {refused, atom()}              % it was not run
-                 | {failed, badrpc | badtcp, term()}. % no outcome came from the other side
--export_type([outcome/0]).
+                 | failed().
+
+-type failed() :: {failed, badrpc | badtcp, term()}. % no outcome came from the other side
+-export_type([outcome/0, failed/0]).
 
 -type erpc() :: {ok, term()}
               | {throw, term()}

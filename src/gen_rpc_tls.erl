@@ -50,6 +50,9 @@ loaded(Role) ->
 -spec init([]) -> {ok, state()} | {stop, term()}.
 init([]) ->
     _ = process_flag(trap_exit, true),
+    Port = gen_rpc_port:open(),
+    ok = gen_rpc_port:threads(Port, gen_rpc_config:handshakes()),
+    ok = gen_rpc_port:close(Port),
     load(needed(), #state{}).
 
 load([Role | Rest], #state{ports = Ports} = State) ->

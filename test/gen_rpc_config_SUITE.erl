@@ -69,6 +69,7 @@ defaults(_Config) ->
                  port_discovery => manual,
                  secret_cookie => undefined,
                  connect_timeout => 5000,
+                 reconnect_backoff_max => 2000,
                  authentication_timeout => 5000,
                  send_timeout => 5000,
                  call_receive_timeout => 15000,
@@ -87,6 +88,9 @@ defaults(_Config) ->
                  max_message_size => 512 * 1024 * 1024,
                  output_limit => 4194304,
                  max_connections => 10000,
+                 max_half_open => 2000,
+                 max_half_open_per_address => 500,
+                 max_handshakes => undefined,
                  max_concurrent_calls => infinity,
                  cast_overload_policy => block,
                  kill_on_cancel => false,
@@ -167,12 +171,16 @@ integers() ->
      {max_message_size, 1024, 16#FFFFFFFF},
      {output_limit, 1024, 16#FFFFFFFF},
      {max_connections, 1, 16#FFFFFFFF},
+     {max_half_open, 1, 16#FFFFFFFF},
+     {max_half_open_per_address, 1, 16#FFFFFFFF},
+     {reconnect_backoff_max, 0, 16#FFFFFFFE},
      {compress, 0, 9},
      {compression_threshold, 1, 16#FFFFFFFF}].
 
 %% These may be undefined as well.
 sizes() ->
-    [{Key, 1, 16#7FFFFFFF} || Key <- [socket_sndbuf, socket_recbuf, socket_buffer]].
+    [{max_handshakes, 1, 64} |
+     [{Key, 1, 16#7FFFFFFF} || Key <- [socket_sndbuf, socket_recbuf, socket_buffer]]].
 
 %% Two values that are right, each alone, refuse the start too. The error names both.
 wrong_combination_is_refused(Config) ->

@@ -82,7 +82,7 @@ node_ends(Config, End) ->
      end || Result <- gen_rpc_test_task:results(lists:append(Waiting))],
     ?assertEqual([], call(Client, gen_rpc, nodes, [])),
     Again = Start(maps:get(port, Server)),
-    [?assertEqual(Node, rpc(Client, Again, {erlang, node}, [])) || _ <- [1, 2]],
+    wait(fun() -> rpc(Client, Again, {erlang, node}, []) =:= Node end),
     ok = gen_rpc_test_node:stop(Again).
 
 %% Calls that never end by themselves, all of them at work on the server. Each returns the result of
@@ -266,13 +266,14 @@ check_one_line_each(Client, Server) ->
     ?assertMatch([_], lines(Client, "connection lost")),
     wait(fun() -> length(lines(Server, "incoming connection lost")) =:= 1 end).
 
-%% In the end calls work again, through the same proxy.
+%% In the end calls work again, through the same proxy. Each call that finds no connection makes one.
 with_proxy(Config, Case) ->
     {_, #{port := Port}} = restart(Config, [], []),
     Proxy = gen_rpc_test_proxy:start(Port),
     Server0 = element(2, proplists:get_value(pair, Config)),
     Way = gen_rpc_test_node:env([Server0#{port := gen_rpc_test_proxy:port(Proxy)}]),
-    {Client, #{node := Node} = Server} = restart(Config, [Way], [{tcp_server_port, Port}]),
+    {Client, #{node := Node} = Server} = restart(Config, [Way, {reconnect_backoff_max, 0}],
+                                                 [{tcp_server_port, Port}]),
     Case(Client, Server, Proxy),
     ?assertEqual(Node, rpc(Client, Server, {erlang, node}, [])),
     ok = gen_rpc_test_proxy:stop(Proxy).

@@ -490,8 +490,11 @@ half_open(Server) ->
     length(gen_rpc_test_node:run(Server, fun half_open_settings/0)).
 
 half_open_settings() ->
-    [{Limited, Killing} || #{limited := Limited, killing := Killing}
-                               <- maps:values(element(5, sys:get_state(gen_rpc_listener)))].
+    HalfOpen = element(5, sys:get_state(gen_rpc_listener)),
+    [begin
+         {#{limited := Limited, killing := Killing}, _} = gen_rpc_half_open:take(Port, HalfOpen),
+         {Limited, Killing}
+     end || Port <- gen_rpc_half_open:ports(HalfOpen)].
 
 reconfigure_without_the_application(Config) ->
     {_, Server} = restart(Config, []),

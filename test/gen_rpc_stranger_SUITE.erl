@@ -12,7 +12,7 @@
          guest_is_served/1, bad_frames/1, length_over_the_limit/1, same_id_twice/1,
          request_after_goodbye/1, flood_of_pings/1]).
 
--import(gen_rpc_test_node, [call/4, run/2, wait/1]).
+-import(gen_rpc_test_node, [call/4, half_open/1, wait/1]).
 -import(gen_rpc_test_pair, [lines/2, lines/3]).
 -import(gen_rpc_test_stranger, [connect/1, hello/2, login/4, frame/3, receive_frame/1,
                                 is_closed/1]).
@@ -288,13 +288,6 @@ send_until_stuck(Guest, Bytes, N) ->
 %% What the node that is reached calls itself.
 echo(From, Dest) ->
     call(From, gen_rpc, call, [Dest, erlang, node, [], ?LONG]).
-
-%% Connections that are not authenticated: all that the listener owns but its own port.
-half_open(Server) ->
-    run(Server, fun() ->
-                        {links, Links} = process_info(whereis(gen_rpc_listener), links),
-                        length([Port || Port <- Links, is_port(Port)]) - 1
-                end).
 
 log_in(Server) ->
     log_in(Server, <<"guest@host">>).

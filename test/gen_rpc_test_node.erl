@@ -7,7 +7,8 @@
 -export([start/1, start/2, start_pair/0, start_pair/2, keep/1, stop/1]).
 -export([restart_app/2, stop_app/1, kill/1, freeze/1, thaw/1]).
 -export([call/4, call/5, run/2, rpc/4, rpc/5, env/1, env/2, os_pid/1, free_port/0, wait/1, wait/2]).
--export([connection/2, local_connection/1, acceptors/1, local_acceptors/0, local_acceptor_ports/0]).
+-export([connection/2, local_connection/1, acceptors/1, local_acceptors/0, local_acceptor_ports/0,
+         half_open/1]).
 -export([resources/1, expect_resources/2, local_resources/0, leftovers/1, local_leftovers/0,
          driver_memory/1, local_driver_memory/0]).
 
@@ -208,6 +209,14 @@ local_acceptor_ports() ->
     [Port || Port <- our_ports(),
              {connected, Owner} <- [erlang:port_info(Port, connected)],
              lists:member(Owner, Owners)].
+
+%% How many incoming connections are not authenticated: all that the listener owns but its own port.
+-spec half_open(t()) -> non_neg_integer().
+half_open(T) ->
+    run(T, fun() ->
+                   {links, Links} = process_info(whereis(gen_rpc_listener), links),
+                   length([Port || Port <- Links, is_port(Port)]) - 1
+           end).
 
 %% What a connection takes of the node: all of these are as before when it is gone.
 -spec resources(t()) -> #{atom() => non_neg_integer()}.

@@ -3,7 +3,7 @@
 %% wherever a test wants it to.
 -module(gen_rpc_test_stranger).
 
--export([connect/1, hello/2, proof/3, login/4, frame/3]).
+-export([connect/1, connect/2, hello/2, proof/3, login/4, frame/3]).
 -export([receive_frame/1, recv/2, is_closed/1, reset/1]).
 
 -define(TIMEOUT, 10000).
@@ -19,8 +19,13 @@
 
 -spec connect(inet:port_number()) -> gen_tcp:socket().
 connect(Port) ->
-    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {nodelay, true}],
-                                   ?TIMEOUT),
+    connect({127, 0, 0, 1}, Port).
+
+%% From another address of loopback.
+-spec connect(inet:ip4_address(), inet:port_number()) -> gen_tcp:socket().
+connect(From, Port) ->
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {nodelay, true},
+                                                          {ip, From}], ?TIMEOUT),
     Socket.
 
 %% The first message: who we are, and whom we mean to reach.

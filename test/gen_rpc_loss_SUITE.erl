@@ -8,7 +8,7 @@
 -export([all/0, suite/0, groups/0, init_per_suite/1, end_per_suite/1,
          init_per_testcase/2, end_per_testcase/2]).
 -export([node_halts/1, node_is_killed/1, node_stops/1,
-         frozen_peer_delays_nobody_else/1, frozen_peer_is_given_up/1, frozen_peer_thaws/1,
+         frozen_peer_delays_nobody_else/1, frozen_peer_is_given_up/1, frozen_peer_thaws/1, own_node_stands_still/1,
          sender_to_a_frozen_peer/1, casts_to_a_frozen_peer/1,
          reset_in_handshake/1, reset_in_request/1, reset_in_reply/1,
          port_killed/1, port_closed/1, incoming_port_killed/1]).
@@ -29,7 +29,7 @@ all() ->
 
 groups() ->
     [{ended, [], [node_halts, node_is_killed, node_stops]},
-     {frozen, [], [frozen_peer_delays_nobody_else, frozen_peer_is_given_up, frozen_peer_thaws,
+     {frozen, [], [frozen_peer_delays_nobody_else, frozen_peer_is_given_up, frozen_peer_thaws, own_node_stands_still,
                    sender_to_a_frozen_peer, casts_to_a_frozen_peer]},
      {cut, [], [reset_in_handshake, reset_in_request, reset_in_reply]},
      {port, [], [port_killed, port_closed, incoming_port_killed]}].
@@ -151,6 +151,28 @@ frozen_peer_thaws(Config) ->
                                           call(Client, gen_rpc_registry, lookup, [Node]))
                      end}
       end).
+
+%% A node that stood still itself, because it was suspended or had no processor, has a look at its
+%% sockets before it finds that its peer did nothing for too long.
+own_node_stands_still(Config) ->
+    {Client, #{node := Node} = Server} = restart(Config, [{send_timeout, 1000}], []),
+    Size = 200 * 1024 * 1024,
+    [begin
+         Before = bytes_in(Server),
+         Call = gen_rpc_test_task:start(
+                  fun() -> run(Client, fun() -> call_with_bytes(Node, Size) end) end),
+         wait(fun() -> bytes_in(Server) > Before + 1000000 end),
+         Frozen = gen_rpc_test_node:freeze(Client),
+         timer:sleep(2000),
+         ok = gen_rpc_test_node:thaw(Frozen),
+         ?assertEqual(Size, gen_rpc_test_task:result(Call))
+     end || _ <- lists:seq(1, 5)].
+
+call_with_bytes(Node, Size) ->
+    gen_rpc:call(Node, erlang, byte_size, [binary:copy(<<0>>, Size)], ?LONG, ?LONG).
+
+bytes_in(Server) ->
+    lists:sum([In || #{bytes_in := In} <- gen_rpc_test_node:acceptors(Server)]).
 
 %% When a peer takes no bytes, a caller waits for room only as long as its send timeout allows, and
 %% the connection is given up after its own. Then those whose request may have left hear

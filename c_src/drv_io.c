@@ -554,6 +554,21 @@ static void time_is_up(drv_conn *c)
     }
 }
 
+/*
+ * The VM itself may have stood still, or have had too much else to do. So what has come meanwhile, and
+ * room that there is by now, count before the time does.
+ */
+static void catch_up(drv_conn *c)
+{
+    flush(c);
+    if (c->state != DRV_CONN_OPEN || c->eof || gr_session_is_paused(c->session))
+        return;
+    if (c->tls)
+        read_tls(c);
+    else
+        read_plain(c);
+}
+
 void drv_conn_timeout(drv_conn *c)
 {
     c->armed = GR_FOREVER;
@@ -568,6 +583,9 @@ void drv_conn_timeout(drv_conn *c)
     gr_session_clock(c->session, now);
     drv_io_turn(c);
     trim(c, now);
+    catch_up(c);
+    if (c->state != DRV_CONN_OPEN)
+        return;
     int rc = gr_session_tick(c->session);
     if (rc != GR_OK)
         drv_conn_fail(c, rc);

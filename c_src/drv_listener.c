@@ -139,9 +139,14 @@ static int adopt(drv_listener *l, int fd, const drv_addr *peer)
     return 0;
 }
 
-static void pause_accepting(drv_listener *l, int rc)
+static void stop_accepting(drv_listener *l)
 {
     driver_select(l->port->ix, drv_event(l->fd), ERL_DRV_READ, 0);
+}
+
+static void pause_accepting(drv_listener *l, int rc)
+{
+    stop_accepting(l);
     driver_set_timer(l->port->ix, ACCEPT_PAUSE);
     if (!l->failing)
         drv_tell_atom(l->port->id, DRV_ATOM_ACCEPT_ERROR, drv_atom_errno(-rc));
@@ -154,9 +159,21 @@ static int is_passing(int rc)
     return rc == -ECONNABORTED || rc == -EINTR || rc == -EPROTO || rc == -EPERM;
 }
 
+/*
+ * What has been accepted is the owner's to look at, who is slower than this. So it is asked to say when
+ * it has: behind these, so that never more than ACCEPT_BUDGET of them wait for it.
+ */
+static void wait_for_owner(drv_listener *l)
+{
+    stop_accepting(l);
+    drv_tell(l->port->id, DRV_ATOM_FLUSH);
+}
+
 void drv_listener_accept(drv_listener *l)
 {
     uint64_t refused = 0;
+    int adopted = 0;
+    int failed = 0;
     for (int i = 0; i < ACCEPT_BUDGET; i++) {
         drv_addr peer;
         int fd = drv_sock_accept(l->fd, &peer);
@@ -176,15 +193,19 @@ void drv_listener_accept(drv_listener *l)
         }
         if (rc < 0) {
             pause_accepting(l, rc);
+            failed = 1;
             break;
         }
         l->failing = 0;
+        adopted++;
     }
     if (refused)
         drv_tell_count(l->port->id, DRV_ATOM_REFUSED, refused);
+    if (adopted && !failed)
+        wait_for_owner(l);
 }
 
-void drv_listener_timeout(drv_listener *l)
+void drv_listener_resume(drv_listener *l)
 {
     driver_select(l->port->ix, drv_event(l->fd), ERL_DRV_READ | ERL_DRV_USE, 1);
 }

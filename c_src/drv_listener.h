@@ -13,6 +13,8 @@ void drv_quota_leave(drv_quota *q);
 ErlDrvSSizeT drv_listener_open(drv_port *p, const char *buf, size_t size, drv_result *r);
 void drv_listener_close(drv_listener *l);
 void drv_listener_accept(drv_listener *l);
-void drv_listener_timeout(drv_listener *l);
+
+/* After a pause, or when the owner has looked at all that was accepted. */
+void drv_listener_resume(drv_listener *l);
 
 #endif

@@ -87,6 +87,14 @@ static void drv_stop(ErlDrvData data)
     driver_free(p);
 }
 
+static ErlDrvSSizeT listener_control(drv_listener *l, unsigned cmd)
+{
+    if (cmd != DRV_CMD_FLUSH)
+        return -1;
+    drv_listener_resume(l);
+    return drv_result_none();
+}
+
 static ErlDrvSSizeT drv_control(ErlDrvData data, unsigned int cmd, char *buf, ErlDrvSizeT size,
                                 char **rbuf, ErlDrvSizeT room)
 {
@@ -94,6 +102,8 @@ static ErlDrvSSizeT drv_control(ErlDrvData data, unsigned int cmd, char *buf, Er
     drv_result r = {rbuf, room};
     if (p->kind == DRV_KIND_CONN)
         return drv_conn_control(p->conn, cmd, buf, size, &r);
+    if (p->kind == DRV_KIND_LISTENER)
+        return listener_control(p->listener, cmd);
     if (cmd == DRV_CMD_CONNECT)
         return drv_conn_connect(p, buf, size, &r);
     if (cmd == DRV_CMD_LISTEN)
@@ -138,7 +148,7 @@ static void drv_timeout(ErlDrvData data)
     if (p->kind == DRV_KIND_CONN)
         drv_conn_timeout(p->conn);
     else if (p->kind == DRV_KIND_LISTENER)
-        drv_listener_timeout(p->listener);
+        drv_listener_resume(p->listener);
 }
 
 /* Nobody is monitored for longer than it takes to see whether it is alive. */

@@ -3,19 +3,15 @@
 %% Which connections are in their handshake, and how many of them there may be: in all, and from one
 %% address. A pure data structure.
 %%
-%% Where there is no room for one more, it takes the place of the oldest if that has had ?GRACE ms.
-%% So strangers who only hold places do not keep nodes out, and nodes that come all at once do not throw
-%% out each other.
+%% Where there is no room for one more, it takes the place of the oldest. So strangers who only hold
+%% places keep nobody out, and a flood of them must bring as many as there are places within the few
+%% milliseconds that a handshake takes to do so.
 -module(gen_rpc_half_open).
 
--export([new/1, add/5, take/2, ports/1, count/1]).
-
-%% Several times what an honest handshake takes between continents, TLS included; ms.
--define(GRACE, 1000).
+-export([new/1, add/4, take/2, ports/1, count/1]).
 
 -record(entry, {number :: pos_integer(),
                 source :: source(),
-                since :: integer(),
                 about :: term()}).
 
 -record(half_open, {limits :: limits(),
@@ -38,25 +34,20 @@
 new(Limits) ->
     #half_open{limits = Limits}.
 
-%% One more. `refused': there is no room for it. `replaces': another one has to go. Now: monotonic, ms.
--spec add(port(), term(), inet:ip_address(), Now :: integer(), t()) ->
-          {ok, t()} | {replaces, {port(), About :: term()}, limit(), t()} | {refused, limit()}.
-add(Port, About, Ip, Now, #half_open{by_age = ByAge, by_source = BySource} = H) ->
+%% One more. `replaces': another one has to go.
+-spec add(port(), term(), inet:ip_address(), t()) ->
+          {ok, t()} | {replaces, {port(), About :: term()}, limit(), t()}.
+add(Port, About, Ip, #half_open{by_age = ByAge, by_source = BySource} = H) ->
     Source = source(Ip),
-    Entry = #entry{number = H#half_open.next, source = Source, since = Now, about = About},
+    Entry = #entry{number = H#half_open.next, source = Source, about = About},
     case crowd([{max_half_open_per_address, maps:get(Source, BySource, gb_sets:new())},
                 {max_half_open, ByAge}], H) of
         none ->
             {ok, insert(Port, Entry, H)};
         {Limit, Crowd} ->
             {_, Oldest} = gb_sets:smallest(Crowd),
-            case map_get(Oldest, H#half_open.entries) of
-                #entry{since = Since} when Now - Since < ?GRACE ->
-                    {refused, Limit};
-                _ ->
-                    {Gone, Rest} = take(Oldest, H),
-                    {replaces, {Oldest, Gone}, Limit, insert(Port, Entry, Rest)}
-            end
+            {Gone, Rest} = take(Oldest, H),
+            {replaces, {Oldest, Gone}, Limit, insert(Port, Entry, Rest)}
     end.
 
 %% The first that has no room.

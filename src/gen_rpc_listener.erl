@@ -136,15 +136,9 @@ accepted(Child, Address, State) ->
 let_in(Child, {Ip, _} = Address, #{max_running := MaxRunning, tell_cancels := TellCancels} = Connection,
        #state{half_open = HalfOpen, driver = Driver} = State) ->
     Stranger = #{address => Address, limited => MaxRunning =/= infinity, killing => TellCancels},
-    Now = erlang:monotonic_time(millisecond),
-    case gen_rpc_half_open:add(Child, Stranger, Ip, Now, HalfOpen) of
-        {refused, Limit} ->
-            refuse(Child, Address, Limit),
-            State;
-        Added ->
-            _ = gen_rpc_port:handshake(Child, maps:merge(Connection, security(Driver))),
-            State#state{half_open = added(Added)}
-    end.
+    Added = gen_rpc_half_open:add(Child, Stranger, Ip, HalfOpen),
+    _ = gen_rpc_port:handshake(Child, maps:merge(Connection, security(Driver))),
+    State#state{half_open = added(Added)}.
 
 added({ok, HalfOpen}) ->
     HalfOpen;

@@ -51,21 +51,32 @@ static void leave(drv_places *p)
     p->waits = 0;
 }
 
-/* There is a place: whoever is first leaves the line and has a look. */
-static void tell_first(void)
+/* Whoever is first leaves the line with a place, and is told of it. */
+static void grant_first(void)
 {
     drv_places *p = first;
     leave(p);
+    p->granted++;
     drv_tell(p->port, DRV_ATOM_FLUSH);
 }
 
-/* Each that is told may take several; one that finds nothing joins again. */
+/*
+ * Under the lock. A place goes from one to the next, and is never free while somebody waits: or who comes
+ * again and again, with thousands of requests, would find it before the one that was told of it.
+ */
+static void pass_on(uint64_t places)
+{
+    while (places && first && taken - places < first->max) {
+        grant_first();
+        places--;
+    }
+    taken -= places;
+}
+
 static void give_back(uint64_t places)
 {
     erl_drv_mutex_lock(lock);
-    taken -= places;
-    while (places-- && first)
-        tell_first();
+    pass_on(places);
     erl_drv_mutex_unlock(lock);
 }
 
@@ -74,7 +85,10 @@ int drv_limit_reserve(drv_places *p, int wait)
     if (!p->max || p->spare)
         return 1;
     erl_drv_mutex_lock(lock);
-    if (taken < p->max) {
+    if (p->granted) {
+        p->granted--;
+        p->spare = 1;
+    } else if (taken < p->max) {
         taken++;
         p->spare = 1;
     } else if (wait) {
@@ -114,8 +128,9 @@ void drv_limit_pass(drv_places *p)
         return;
     erl_drv_mutex_lock(lock);
     leave(p);
-    if (taken < p->max && first)
-        tell_first();
+    uint32_t granted = p->granted;
+    p->granted = 0;
+    pass_on(granted);
     erl_drv_mutex_unlock(lock);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How many workers run at once in this node, all connections together. Ports that find no place wait in
- * line; when there is one the owner of the first is told to flush its port.
+ * line; when there is one the first gets it, and its owner is told to flush it.
  */
 #ifndef DRV_LIMIT_H
 #define DRV_LIMIT_H
@@ -12,10 +12,11 @@
 /* One connection's part in it. All zero but the port: it has no place and does not wait. */
 typedef struct drv_places {
     ErlDrvTermData port;
-    uint32_t max;   /* of the node; 0: no limit */
-    uint32_t taken; /* by workers of this connection; its port's */
-    int spare;      /* one more, for what may come next; its port's */
-    int waits;      /* is in the line; the lock's */
+    uint32_t max;     /* of the node; 0: no limit */
+    uint32_t taken;   /* by workers of this connection; its port's */
+    int spare;        /* one more, for what may come next; its port's */
+    uint32_t granted; /* places that it waited for, and has not seen yet; the lock's */
+    int waits;        /* is in the line; the lock's */
     struct drv_places *next;
 } drv_places;
 
@@ -32,10 +33,7 @@ void drv_limit_unreserve(drv_places *p);
 /* So many of its workers have ended. */
 void drv_limit_ended(drv_places *p, uint32_t workers);
 
-/*
- * The connection has ended: it wants no more places, and whoever is next in line is told if there is one.
- * Also when it is told of a place that it cannot use. Its workers still have theirs.
- */
+/* The connection has ended: it wants no more places, and those that it was granted go to the next. Its workers have theirs. */
 void drv_limit_pass(drv_places *p);
 
 /* The port closes: its workers count no more. */

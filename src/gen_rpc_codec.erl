@@ -59,20 +59,16 @@ split(_, _Min, _Before) ->
 %% `invalid' also with option `safe' and an atom that this node does not know.
 -spec decode(binary(), [safe]) -> call() | invalid.
 decode(<<?TAIL, Size:32, Head:Size/binary, Tail/binary>>, Options) ->
-    try binary_to_term(Head, Options) of
-        {M, F, Before, After} when is_atom(F), is_list(Before) ->
+    case gen_rpc_term:decode(Head, Options) of
+        {ok, {M, F, Before, After}} when is_atom(F), is_list(Before) ->
             request(M, F, Before ++ [Tail | After]);
         _ ->
             invalid
-    catch
-        error:badarg -> invalid
     end;
 decode(Plain, Options) ->
-    try binary_to_term(Plain, Options) of
-        {M, F, A} when is_atom(F), is_list(A) -> request(M, F, A);
+    case gen_rpc_term:decode(Plain, Options) of
+        {ok, {M, F, A}} when is_atom(F), is_list(A) -> request(M, F, A);
         _ -> invalid
-    catch
-        error:badarg -> invalid
     end.
 
 request(M, F, A) when is_atom(M) -> {M, F, A};
@@ -86,11 +82,9 @@ encode_broadcast(Name, Message) ->
 
 -spec decode_broadcast(binary(), [safe]) -> {atom(), term()} | invalid.
 decode_broadcast(Body, Options) ->
-    try binary_to_term(Body, Options) of
-        {Name, _Message} = Broadcast when is_atom(Name) -> Broadcast;
+    case gen_rpc_term:decode(Body, Options) of
+        {ok, {Name, _Message} = Broadcast} when is_atom(Name) -> Broadcast;
         _ -> invalid
-    catch
-        error:badarg -> invalid
     end.
 
 %% What has to do with the code of modules. `none': it is a call.
@@ -100,16 +94,14 @@ encode_code(Request) ->
 
 -spec decode_code(binary()) -> {ok, gen_rpc_code:request()} | none | invalid.
 decode_code(<<?CODE, Bytes/binary>>) ->
-    try binary_to_term(Bytes, [safe]) of
-        {Kind, List} = Request when Kind =:= offer; Kind =:= load ->
+    case gen_rpc_term:decode(Bytes, [safe]) of
+        {ok, {Kind, List} = Request} when Kind =:= offer; Kind =:= load ->
             case is_proper(List) of
                 true -> {ok, Request};
                 false -> invalid
             end;
         _ ->
             invalid
-    catch
-        error:badarg -> invalid
     end;
 decode_code(_) ->
     none.

@@ -48,16 +48,14 @@ encode({refused, Reason}) -> erlang:term_to_iovec({?REFUSED, Reason}).
 decode(<<?RAW, Value/binary>>) ->
     {return, Value};
 decode(Bytes) ->
-    try binary_to_term(Bytes) of
-        {?RETURN, Value} -> {return, Value};
-        {?THROW, Value} -> {throw, Value};
-        {?EXIT, Reason} -> {exit, Reason};
-        {?ERROR, Reason, Stack} -> {error, Reason, Stack};
-        {?SIGNAL, Reason} -> {signal, Reason};
-        {?REFUSED, Reason} -> {refused, Reason};
+    case gen_rpc_term:decode(Bytes, []) of
+        {ok, {?RETURN, Value}} -> {return, Value};
+        {ok, {?THROW, Value}} -> {throw, Value};
+        {ok, {?EXIT, Reason}} -> {exit, Reason};
+        {ok, {?ERROR, Reason, Stack}} -> {error, Reason, Stack};
+        {ok, {?SIGNAL, Reason}} -> {signal, Reason};
+        {ok, {?REFUSED, Reason}} -> {refused, Reason};
         _ -> invalid
-    catch
-        error:badarg -> invalid
     end.
 
 %% What rpc:call returns.

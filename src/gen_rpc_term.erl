@@ -1,9 +1,13 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @hidden
-%% Terms to bytes: the external term format. Pure.
+%% Terms to bytes and back: the external term format. Pure.
 -module(gen_rpc_term).
 
--export([encode/2]).
+-export([encode/2, decode/2]).
+
+%% First byte, and the second one of a compressed term.
+-define(ETF, 131).
+-define(COMPRESSED, 80).
 
 %% A binary of this size is copied in the time that a reference to it takes.
 -define(COPY_MAX, 1024).
@@ -19,6 +23,18 @@ encode(Term, Parts) ->
     case are_small(Parts, ?PARTS_MAX) of
         true -> [term_to_binary(Term)];
         false -> erlang:term_to_iovec(Term)
+    end.
+
+%% What a peer has sent. Not the compressed form, which nobody needs here: it says itself how large it
+%% will be, up to 4 GB, and no limit on the size of messages holds for that.
+-spec decode(binary(), [safe]) -> {ok, term()} | invalid.
+decode(<<?ETF, ?COMPRESSED, _/binary>>, _Options) ->
+    invalid;
+decode(Bytes, Options) ->
+    try
+        {ok, binary_to_term(Bytes, Options)}
+    catch
+        error:_ -> invalid
     end.
 
 are_small([], _) -> true;

@@ -8,7 +8,7 @@
 -export([restart_app/2, stop_app/1, kill/1, freeze/1, thaw/1]).
 -export([call/4, call/5, run/2, rpc/4, rpc/5, env/1, env/2, os_pid/1, free_port/0, wait/1, wait/2]).
 -export([connection/2, local_connection/1, acceptors/1, local_acceptors/0, local_acceptor_ports/0,
-         half_open/1]).
+         half_open/1, half_open/2]).
 -export([resources/1, expect_resources/2, local_resources/0, leftovers/1, local_leftovers/0,
          driver_memory/1, local_driver_memory/0]).
 
@@ -213,8 +213,12 @@ local_acceptor_ports() ->
 %% How many incoming connections are not authenticated: all that the listener owns but its own port.
 -spec half_open(t()) -> non_neg_integer().
 half_open(T) ->
+    half_open(T, gen_rpc_listener).
+
+-spec half_open(t(), gen_rpc_listener | gen_rpc_listener_ssl) -> non_neg_integer().
+half_open(T, Listener) ->
     run(T, fun() ->
-                   {links, Links} = process_info(whereis(gen_rpc_listener), links),
+                   {links, Links} = process_info(whereis(Listener), links),
                    length([Port || Port <- Links, is_port(Port)]) - 1
            end).
 

@@ -4,7 +4,7 @@
 -module(gen_rpc_test_stranger).
 
 -export([connect/1, connect/2, hello/2, proof/3, login/4, frame/3]).
--export([receive_frame/1, recv/2, is_closed/1, reset/1]).
+-export([frame/5, receive_frame/1, until_pong/1, recv/2, is_closed/1, reset/1]).
 
 -define(TIMEOUT, 10000).
 -define(MAGIC, 16#8e, "GR").
@@ -14,6 +14,10 @@
 
 -define(SERVER_HELLO, 2).
 -define(RESULT, 4).
+
+%% Types of frames.
+-define(PING, 5).
+-define(PONG, 6).
 
 -define(MAX_MESSAGE, 1000000).
 
@@ -55,6 +59,25 @@ login(Socket, Name, Target, Cookie) ->
 -spec frame(byte(), non_neg_integer(), iodata()) -> binary().
 frame(Type, Id, Body) ->
     <<Type, 0:24, (iolist_size(Body)):32, Id:64, (iolist_to_binary(Body))/binary>>.
+
+%% The same with flags and a slot.
+-spec frame(byte(), byte(), 0..65535, non_neg_integer(), iodata()) -> binary().
+frame(Type, Flags, Slot, Id, Body) ->
+    <<Type, Flags, Slot:16, (iolist_size(Body)):32, Id:64, (iolist_to_binary(Body))/binary>>.
+
+%% Takes whatever comes up to the answer to a ping: all that was sent before it has been read then.
+-spec until_pong(gen_tcp:socket()) -> ok | closed.
+until_pong(Socket) ->
+    ok = gen_tcp:send(Socket, frame(?PING, 0, [])),
+    take_until_pong(Socket).
+
+take_until_pong(Socket) ->
+    case recv(Socket, 16) of
+        <<?PONG, _/binary>> -> ok;
+        <<_:32, 0:32, _:64>> -> take_until_pong(Socket);
+        <<_:32, Size:32, _:64>> -> _ = recv(Socket, Size), take_until_pong(Socket);
+        closed -> closed
+    end.
 
 -spec receive_frame(gen_tcp:socket()) -> {byte(), non_neg_integer(), binary()} | closed.
 receive_frame(Socket) ->

@@ -2,8 +2,8 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% Usage: docs/build.escript DIR
 %% Builds the reference into DIR: a page for each module by edoc, and one for each text in Markdown
-%% (README.md, CHANGELOG.md, docs/*.md, that of examples/elixir). A warning of edoc and a dead link
-%% between pages are errors.
+%% (README.md, CHANGELOG.md, SECURITY.md, docs/*.md, that of examples/elixir). A warning of edoc and
+%% a dead link between pages are errors.
 %% Of Markdown it knows what our texts use: headings, paragraphs, lists, tables, code, links.
 -mode(compile).
 
@@ -17,7 +17,7 @@ main([Dir]) ->
                  || Source <- Sources, not is_marked(Source)]),
     _ = file:del_dir_r(Dir),
     ok = expect(edoc(Root, Sources, Dir)),
-    Texts = ["README.md", "CHANGELOG.md", "examples/elixir/README.md"
+    Texts = ["README.md", "CHANGELOG.md", "SECURITY.md", "examples/elixir/README.md"
              | filelib:wildcard("docs/*.md", Root)],
     [ok = file:write_file(filename:join(Dir, page(Text)), html(Root, Text)) || Text <- Texts],
     Pages = [filename:basename(Page) || Page <- filelib:wildcard(filename:join(Dir, "*.html"))],

@@ -8,7 +8,8 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([suite/0, all/0, init_per_suite/1, end_per_suite/1]).
--export([every_setting_is_described/1, defaults_are_true/1, what_reconfigure_changes_is_true/1]).
+-export([every_setting_is_described/1, defaults_are_true/1, what_reconfigure_changes_is_true/1,
+         edge_node_is_accepted/1, limits_are_true/1]).
 -export([every_function_is_described/1, internal_modules_are_not_there/1, dead_links_are_found/1,
          warnings_are_found/1, unmarked_modules_are_found/1]).
 -export([every_function_of_rpc_has_a_place/1, every_function_of_erpc_has_a_place/1]).
@@ -23,7 +24,7 @@ suite() ->
     [{timetrap, {seconds, 60}}].
 
 all() ->
-    [every_setting_is_described, defaults_are_true, what_reconfigure_changes_is_true,
+    [every_setting_is_described, defaults_are_true, what_reconfigure_changes_is_true, edge_node_is_accepted, limits_are_true,
      every_function_is_described, internal_modules_are_not_there, dead_links_are_found,
      warnings_are_found, unmarked_modules_are_found,
      every_function_of_rpc_has_a_place, every_function_of_erpc_has_a_place,
@@ -59,6 +60,22 @@ what_reconfigure_changes_is_true(_Config) ->
      || {_, _, Changes} <- described()],
     ?assertEqual(lists:sort(gen_rpc_config:fixed()),
                  lists:sort([Key || {Key, _, "restart"} <- described()])).
+
+%% The settings of the edge node in SECURITY.md are such that it starts, with certificates.
+edge_node_is_accepted(_Config) ->
+    {match, [Text]} = re:run(read("SECURITY.md"), "```erlang\n(.*?)\.\n```",
+                             [dotall, {capture, all_but_first, list}]),
+    [{gen_rpc, Settings}] = term(Text),
+    ?assertEqual(ok, gen_rpc_config:load(Settings)),
+    ok = gen_rpc_config:unload().
+
+%% The defaults in its tables of limits are those in force.
+limits_are_true(_Config) ->
+    {match, Rows} = re:run(read("SECURITY.md"), "^\\| [^|]+ \\| `(\\w+)` \\| ([0-9]+) \\|",
+                           [global, multiline, {capture, all_but_first, list}]),
+    ?assert(length(Rows) >= 3, Rows),
+    [?assertEqual({Key, list_to_integer(Default)}, {Key, gen_rpc_config:get(list_to_atom(Key))})
+     || [Key, Default] <- Rows].
 
 %% The rows: key, default, what reconfigure/0 changes.
 described() ->
@@ -145,7 +162,7 @@ build_with(Config, File, Change) ->
          To = filename:join(Copy, Path),
          ok = filelib:ensure_dir(To),
          {ok, _} = file:copy(filename:join(root(), Path), To)
-     end || Pattern <- ["README.md", "CHANGELOG.md", "examples/elixir/README.md", "docs/*",
+     end || Pattern <- ["README.md", "CHANGELOG.md", "SECURITY.md", "examples/elixir/README.md", "docs/*",
                         "src/*"],
             Path <- filelib:wildcard(Pattern, root())],
     Changed = filename:join(Copy, File),

@@ -61,6 +61,10 @@ unit-c:
 ct:
 	@test/run_ct $(CT_ARGS)
 
+# Faults between real nodes in network namespaces: make integration NODES=5 CALLS=1000000. Needs root.
+integration: deps
+	@NODES=$(NODES) CALLS=$(CALLS) SEED=$(SEED) test/run_integration $(CT_ARGS)
+
 elixir:
 	@test/run_elixir $(MIX_ARGS)
 
@@ -114,7 +118,7 @@ clean:
 distclean: clean
 	rm -rf _build doc ebin examples/elixir/_build rebar.lock rebar3.crashdump erl_crash.dump
 
-.PHONY: all deps deps-build deps-certs deps-docs deps-bench deps-matrix test matrix unit-c ct elixir xref dialyzer \
+.PHONY: all deps deps-build deps-certs deps-docs deps-bench deps-matrix test matrix unit-c ct integration elixir xref dialyzer \
 	docs demo bench shell-master shell-slave shell-master-tls shell-slave-tls certs format format-check clean distclean
 # Prerequisites such as `deps-build all` depend on their order.
 .NOTPARALLEL:

@@ -1,0 +1,150 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% A network of the test's own: for each site a network namespace with an address, joined by a router,
+%% which is the namespace that test/run_integration has made for the whole run. Faults are made with
+%% `ip' and `tc', none of them by the sites themselves.
+%%
+%% What can hurt: outside of such a namespace this would change the machine's own network. So it
+%% makes nothing where there is any link but loopback.
+-module(gen_rpc_test_net).
+
+-export([create/1, destroy/1, address/1, namespace/1]).
+-export([unplug/1, plug/1, link_down/1, link_up/1, block/2, unblock/2]).
+-export([has_netem/0, impair/2, repair/1, port_range/1, set_port_range/2]).
+-export([cmd/1]).
+
+%% Sites have the numbers from 1 on.
+-type site() :: 1..254.
+-export_type([site/0]).
+
+%% What one command may take, ms.
+-define(TIMEOUT, 10000).
+
+-spec create(site()) -> ok.
+create(N) ->
+    [{"lo", _}] = links(),
+    ok = file:write_file("/proc/sys/net/ipv4/ip_forward", "1"),
+    lists:foreach(fun create_site/1, lists:seq(1, N)).
+
+links() ->
+    [{Name, Rest} || Line <- string:lexemes(cmd("ip -o link"), "\n"),
+                     [_, Name | Rest] <- [string:lexemes(Line, ": ")]].
+
+create_site(I) ->
+    Ns = namespace(I),
+    cmd(["ip netns add ", Ns]),
+    cmd(["ip link add ", router_end(I), " type veth peer name eth0 netns ", Ns]),
+    cmd(["ip addr add ", router_address(I), "/24 dev ", router_end(I)]),
+    cmd(["ip link set ", router_end(I), " up"]),
+    cmd(["ip -n ", Ns, " link set lo up"]),
+    cmd(["ip -n ", Ns, " addr add ", address(I), "/24 dev eth0"]),
+    link_up(I).
+
+-spec destroy(site()) -> ok.
+destroy(N) ->
+    lists:foreach(fun(I) ->
+                          _ = cmd(["ip link del ", router_end(I)]),
+                          cmd(["ip netns del ", namespace(I)])
+                  end, lists:seq(1, N)).
+
+-spec namespace(site()) -> string().
+namespace(I) -> "site" ++ integer_to_list(I).
+
+-spec address(site()) -> string().
+address(I) -> "10.77." ++ integer_to_list(I) ++ ".2".
+
+router_address(I) -> "10.77." ++ integer_to_list(I) ++ ".1".
+
+router_end(I) -> "to" ++ integer_to_list(I).
+
+%%% Faults
+
+%% As when somebody pulls the cable: the site keeps its address and its routes.
+-spec unplug(site()) -> ok.
+unplug(I) -> link(I, "down").
+
+-spec plug(site()) -> ok.
+plug(I) -> link(I, "up").
+
+link(I, State) ->
+    _ = cmd(["ip link set ", router_end(I), " ", State]),
+    ok.
+
+%% As when an administrator does it: the routes of the site are gone.
+-spec link_down(site()) -> ok.
+link_down(I) ->
+    _ = cmd(["ip -n ", namespace(I), " link set eth0 down"]),
+    ok.
+
+-spec link_up(site()) -> ok.
+link_up(I) ->
+    _ = cmd(["ip -n ", namespace(I), " link set eth0 up"]),
+    _ = cmd(["ip -n ", namespace(I), " route replace default via ", router_address(I)]),
+    ok.
+
+%% The router drops what goes from one site to the other, and not what comes back. Nobody is told.
+-spec block(site(), site()) -> ok.
+block(From, To) -> rule("add", From, To).
+
+-spec unblock(site(), site()) -> ok.
+unblock(From, To) -> rule("del", From, To).
+
+rule(What, From, To) ->
+    _ = cmd(["ip rule ", What, " from ", address(From), " to ", address(To), " blackhole"]),
+    ok.
+
+%% Whether this kernel can lose, delay and corrupt packets.
+-spec has_netem() -> boolean().
+has_netem() ->
+    {Status, _} = run("tc qdisc add dev lo root netem delay 1ms && tc qdisc del dev lo root"),
+    Status =:= 0.
+
+%% What goes to and comes from a site suffers this, in the words of tc-netem(8).
+-spec impair(site(), string()) -> ok.
+impair(I, How) ->
+    _ = cmd(["tc qdisc replace dev ", router_end(I), " root netem ", How]),
+    _ = cmd(["tc -n ", namespace(I), " qdisc replace dev eth0 root netem ", How]),
+    ok.
+
+-spec repair(site()) -> ok.
+repair(I) ->
+    _ = cmd(["tc qdisc del dev ", router_end(I), " root"]),
+    _ = cmd(["tc -n ", namespace(I), " qdisc del dev eth0 root"]),
+    ok.
+
+%% From which a site takes the ports of its outgoing connections.
+-spec port_range(site()) -> {inet:port_number(), inet:port_number()}.
+port_range(I) ->
+    [First, Last] = string:lexemes(cmd(["ip netns exec ", namespace(I), " cat ", range_file()]),
+                                   "\t\n "),
+    {list_to_integer(First), list_to_integer(Last)}.
+
+-spec set_port_range(site(), {inet:port_number(), inet:port_number()}) -> ok.
+set_port_range(I, {First, Last}) ->
+    _ = cmd(io_lib:format("ip netns exec ~s sh -c 'echo ~b ~b >~s'",
+                          [namespace(I), First, Last, range_file()])),
+    ok.
+
+range_file() -> "/proc/sys/net/ipv4/ip_local_port_range".
+
+%%% Commands
+
+%% Runs a command of the shell, and fails if it does.
+-spec cmd(iodata()) -> string().
+cmd(Command) ->
+    case run(Command) of
+        {0, Output} -> Output;
+        {Status, Output} -> error({command_failed, lists:flatten(Command), Status, Output})
+    end.
+
+run(Command) ->
+    Port = open_port({spawn_executable, "/bin/sh"},
+                     [{args, ["-c", Command]}, exit_status, stderr_to_stdout, in]),
+    collect(Port, []).
+
+collect(Port, Output) ->
+    receive
+        {Port, {data, Data}} -> collect(Port, [Output | Data]);
+        {Port, {exit_status, Status}} -> {Status, lists:flatten(Output)}
+    after ?TIMEOUT ->
+        error({command_hangs, lists:flatten(Output)})
+    end.

@@ -1,0 +1,158 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% The ledger test: callers on all sites call all others, first when nothing is the matter, then under
+%% faults at random, then in peace again.
+-module(gen_rpc_test_storm).
+
+-export([run/1]).
+
+-import(gen_rpc_test_site, [call/4, wait/1]).
+
+-type options() :: #{sites := pos_integer(), calls := pos_integer(), seed := integer(),
+                     dir := file:filename()}.
+
+-define(LEDGER, gen_rpc_test_ledger).
+
+%% Callers on each site for each other one.
+-define(CALLERS, 10).
+
+%% Of all calls one in so many is made before the faults, and as many after them.
+-define(CALM_ONE_IN, 20).
+
+%% Faults that are there at once, each on a site of its own.
+-define(AT_ONCE, 2).
+
+%% How long a fault lasts, and the time until the next, ms: some shorter, some longer than it takes a
+%% peer to notice.
+-define(LONGEST, 5000).
+-define(LONGEST_REST, 500).
+
+%% How often the ledgers are looked at, ms.
+-define(LOOK, 100).
+
+-spec run(options()) -> gen_rpc_test_books:result().
+run(#{sites := N, dir := Dir, calls := Calls} = Options) ->
+    ok = filelib:ensure_path(Dir),
+    Table = ets:new(sites, [public]),
+    Storm = Options#{table => Table},
+    try
+        lists:foreach(fun(I) -> start_site(Storm, I, 0) end, lists:seq(1, N)),
+        ok = calm(Storm, 0, Calls div ?CALM_ONE_IN),
+        ok = storm(Storm, 1000, Calls - Calls div ?CALM_ONE_IN),
+        ok = calm(Storm, 2000, Calls)
+    after
+        lists:foreach(fun gen_rpc_test_site:stop/1, sites(Storm))
+    end,
+    gen_rpc_test_books:check(Dir, killed(Storm)).
+
+%%% Sites: {Number, Site, Life, Busy}, and {killed, Site, Life}
+
+start_site(#{dir := Dir, table := Table}, I, Life) ->
+    Site = gen_rpc_test_site:start(I),
+    Base = filename:join(Dir, lists:join($., [integer_to_list(X) || X <- [I, Life]])),
+    ok = call(Site, ?LEDGER, open, [Base]),
+    true = ets:insert(Table, {I, Site, Life, Life > 0}),
+    ok.
+
+sites(#{table := Table}) ->
+    [Site || [Site] <- ets:match(Table, {'_', '$1', '_', '_'})].
+
+site(#{table := Table}, I) ->
+    ets:lookup_element(Table, I, 2).
+
+killed(#{table := Table}) ->
+    [Life || [Life] <- ets:match(Table, {{killed, '$1'}})].
+
+start_callers(Storm, Calm, First) ->
+    lists:foreach(fun(I) -> start_callers(Storm, Calm, First, I) end,
+                  lists:seq(1, maps:get(sites, Storm))).
+
+start_callers(#{sites := N, seed := Seed, table := Table} = Storm, Calm, First, I) ->
+    Plan = #{site => I, life => ets:lookup_element(Table, I, 3), seed => Seed, calm => Calm,
+             first => First,
+             servers => [{J, gen_rpc_test_site:node_name(J), ?CALLERS}
+                         || J <- lists:seq(1, N), J =/= I]},
+    ok = call(site(Storm, I), ?LEDGER, start_callers, [Plan]).
+
+stop_callers(Storm) ->
+    lists:foreach(fun(Site) -> ok = call(Site, ?LEDGER, stop_callers, []) end, sites(Storm)).
+
+%%% Calm and storm, until so many calls have been made in all
+
+%% What is called runs, so the servers get to know as many numbers as the callers.
+calm(#{dir := Dir} = Storm, First, Calls) ->
+    {CalledBefore, ServedBefore} = gen_rpc_test_books:written(Dir),
+    ok = start_callers(Storm, true, First),
+    ok = await_calls(Storm, Calls),
+    ok = stop_callers(Storm),
+    %% The last casts may still be on their way.
+    wait(fun() ->
+                 {Called, Served} = gen_rpc_test_books:written(Dir),
+                 Called - CalledBefore =:= Served - ServedBefore
+         end).
+
+storm(#{seed := Seed} = Storm, First, Calls) ->
+    ok = start_callers(Storm, false, First),
+    Self = self(),
+    Faults = [spawn_link(fun() ->
+                                 _ = rand:seed(exsss, {Seed, I, 0}),
+                                 faults(Storm#{first => First}),
+                                 Self ! {self(), healed}
+                         end) || I <- lists:seq(1, ?AT_ONCE)],
+    ok = await_calls(Storm, Calls),
+    lists:foreach(fun(Pid) -> Pid ! stop, receive {Pid, healed} -> ok end end, Faults),
+    ok = stop_callers(Storm),
+    await_all_ways(Storm).
+
+await_calls(#{dir := Dir} = Storm, Calls) ->
+    case gen_rpc_test_books:written(Dir) of
+        {Called, _} when Called >= Calls -> ok;
+        _ -> receive after ?LOOK -> await_calls(Storm, Calls) end
+    end.
+
+await_all_ways(Storm) ->
+    Sites = sites(Storm),
+    lists:foreach(fun({From, To}) ->
+                          wait(fun() -> gen_rpc_test_site:rpc(From, To, 1000)
+                                            =:= gen_rpc_test_site:node(To)
+                               end)
+                  end, [{From, To} || From <- Sites, To <- Sites, From =/= To]).
+
+%%% Faults, one after the other, until it is told to stop
+
+faults(Storm) ->
+    receive stop -> ok
+    after 0 ->
+            I = take_site(Storm),
+            Fault = pick(gen_rpc_test_faults:names()),
+            ok = one_fault(Fault, Storm, I),
+            true = ets:update_element(maps:get(table, Storm), I, {4, false}),
+            ok = last(rand:uniform(?LONGEST_REST)),
+            faults(Storm)
+    end.
+
+last(Time) ->
+    receive after Time -> ok end.
+
+pick(List) ->
+    lists:nth(rand:uniform(length(List)), List).
+
+%% A site that no other fault is at.
+take_site(#{sites := N, table := Table} = Storm) ->
+    I = rand:uniform(N),
+    case ets:select_replace(Table, [{{I, '$1', '$2', false}, [], [{{I, '$1', '$2', true}}]}]) of
+        1 -> I;
+        0 -> receive after 1 -> take_site(Storm) end
+    end.
+
+one_fault(killed, #{table := Table, first := First} = Storm, I) ->
+    [{I, Site, Life, true}] = ets:lookup(Table, I),
+    true = ets:insert(Table, {{killed, {I, Life}}}),
+    ok = gen_rpc_test_site:kill(Site),
+    ok = last(rand:uniform(?LONGEST)),
+    ok = start_site(Storm, I, Life + 1),
+    start_callers(Storm, false, First, I);
+one_fault(Fault, #{sites := N} = Storm, I) ->
+    Other = pick(lists:delete(I, lists:seq(1, N))),
+    Heal = gen_rpc_test_faults:inject(Fault, site(Storm, I), Other),
+    ok = last(rand:uniform(?LONGEST)),
+    Heal().

@@ -63,7 +63,9 @@ start_sites(ClientOptions, ServerOptions) ->
     [Client, Server].
 
 stop_sites(Sites) ->
-    lists:foreach(fun gen_rpc_test_site:stop/1, Sites).
+    Left = lists:append([gen_rpc_test_site:left(Site) || Site <- Sites]),
+    lists:foreach(fun gen_rpc_test_site:stop/1, Sites),
+    ?assertEqual([], Left).
 
 %% Calls that never end by themselves, all of them at work on the server.
 waiting_calls(Client, Server) ->

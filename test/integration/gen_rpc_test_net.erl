@@ -8,7 +8,7 @@
 -module(gen_rpc_test_net).
 
 -export([create/1, destroy/1, address/1, namespace/1]).
--export([unplug/1, plug/1, link_down/1, link_up/1, block/2, unblock/2]).
+-export([unplug/1, plug/1, link_down/1, link_up/1, block/3, unblock/3]).
 -export([has_netem/0, impair/2, repair/1, port_range/1, set_port_range/2]).
 -export([cmd/1]).
 
@@ -81,15 +81,22 @@ link_up(I) ->
     _ = cmd(["ip -n ", namespace(I), " route replace default via ", router_address(I)]),
     ok.
 
-%% The router drops what goes from one site to the other, and not what comes back. Nobody is told.
--spec block(site(), site()) -> ok.
-block(From, To) -> rule("add", From, To).
+%% The router drops what goes from one site to the other and not what comes back, and tells nobody.
+%% Either the first is `deaf' to the second, or it is `mute'.
+-spec block(deaf | mute, site(), site()) -> ok.
+block(How, I, Other) -> rule("add", How, I, Other).
 
--spec unblock(site(), site()) -> ok.
-unblock(From, To) -> rule("del", From, To).
+-spec unblock(deaf | mute, site(), site()) -> ok.
+unblock(How, I, Other) -> rule("del", How, I, Other).
 
-rule(What, From, To) ->
-    _ = cmd(["ip rule ", What, " from ", address(From), " to ", address(To), " blackhole"]),
+%% If each of two sites has one of these faults with the other, that may be the same rule twice, and
+%% so it has a number of its own.
+rule(What, deaf, I, Other) -> rule(What, "100", {Other, I});
+rule(What, mute, I, Other) -> rule(What, "101", {I, Other}).
+
+rule(What, Number, {From, To}) ->
+    _ = cmd(["ip rule ", What, " pref ", Number, " from ", address(From), " to ", address(To),
+             " blackhole"]),
     ok.
 
 %% Whether this kernel can lose, delay and corrupt packets.

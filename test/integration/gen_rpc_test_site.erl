@@ -1,19 +1,23 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% A real node in a network namespace of its own. It has no distribution: the tests talk to it over
-%% its standard input and output, which no fault of the network touches.
+%% its standard input and output, which no fault of the network touches. Its log is on a small disk
+%% of its own.
 -module(gen_rpc_test_site).
 
--export([start/1, start/2, stop/1, kill/1, again/1, freeze/1, thaw/1]).
--export([node/1, call/4, run/2, rpc/3, node_name/1, port/0, wait/1]).
+-export([start/1, start/2, prepare/2, serve/1, stop/1, kill/1, again/1, freeze/1, thaw/1]).
+-export([node/1, call/4, run/2, rpc/3, node_name/1, port/1, wait/1]).
+-export([log_file/0, settle/0, local_resources/0, left/1, memory/1]).
 
 -type t() :: #{site := gen_rpc_test_net:site(),
                node := node(),
                at := gen_rpc_test_node:t(),
                os_pid := string(),
-               options := [{atom(), term()}]}.
--export_type([t/0]).
-
--define(PORT, 5369).
+               before := #{atom() => non_neg_integer()}, % its resources without gen_rpc
+               options := [option()]}.
+-type option() :: {first_path, file:filename()} % comes before all other modules
+                | {prepare, string()}           % for the shell that becomes the node
+                | {atom(), term()}.             % for gen_rpc_test_node:start/2, and settings
+-export_type([t/0, option/0]).
 
 %% How long a site may take until it serves again, ms. It has nothing to do with a fault's length:
 %% probes of a lost node come more and more seldom, and the machine may be busy.
@@ -24,31 +28,61 @@
                    {connect_timeout, 1000},
                    {authentication_timeout, 2000},
                    {send_timeout, 2000},
-                   {async_call_inactivity_timeout, 5000},
-                   {tcp_server_port, ?PORT}]).
+                   {async_call_inactivity_timeout, 5000}]).
+
+%% Descriptors that a node may have.
+-define(DESCRIPTORS, "256").
+
+%% Mounted where nobody else sees it.
+-define(LOG_DIR, "/mnt").
+-define(LOG_DISK, "mount -t tmpfs -o size=512k none " ?LOG_DIR).
+-define(LOG_FILE_SIZE, 100000).
+
+%% What may be more than before: what comes and goes, and what a node makes once, such as the names
+%% in the modules that stop an application. What leaks with each call or connection is far more.
+-define(SOME, #{processes => 2, ets => 2, fds => 2, ports => 0, atoms => 600,
+                memory => 8 * 1024 * 1024, driver_memory => 65536}).
 
 -spec start(gen_rpc_test_net:site()) -> t().
 start(I) ->
     start(I, []).
 
-%% It outlives the process that starts it. Options are settings of gen_rpc and options of gen_rpc_test_node:start/2. `prepare' is a command
-%% of the shell that is run in the namespace, with mounts of its own, before the node starts.
--spec start(gen_rpc_test_net:site(), [{atom(), term()}]) -> t().
+-spec start(gen_rpc_test_net:site(), [option()]) -> t().
 start(I, Options) ->
-    Prepare = proplists:get_value(prepare, Options, "true"),
-    Given = proplists:delete(prepare, Options),
-    Exec = {os:find_executable("ip"),
-            ["netns", "exec", gen_rpc_test_net:namespace(I), "/bin/sh", "-c",
-             Prepare ++ " && exec \"$@\"", "sh", os:find_executable("erl")]},
-    Args = ["-dist_listen", "false", "-start_epmd", "false", "+S", "2:2", "+sbwt", "none"
-            | proplists:get_value(args, Given, [])],
-    At = gen_rpc_test_node:keep(gen_rpc_test_node:start(
-           name(I), lists:ukeysort(1, [{exec, Exec}, {args, Args},
-                                       {host, gen_rpc_test_net:address(I)} | Given]
-                                   ++ ?SETTINGS))),
+    serve(prepare(I, Options)).
+
+%% Starts a node, but gen_rpc does not run there yet. It outlives the process that starts it.
+-spec prepare(gen_rpc_test_net:site(), [option()]) -> t().
+prepare(I, Options) ->
+    OfNode = [Option || {Key, _} = Option <- Options, lists:member(Key, [env])],
+    Args = ["-dist_listen", "false", "-start_epmd", "false", "-pa"
+            | [filename:absname(Dir) || Dir <- code:get_path()]],
+    At = gen_rpc_test_node:keep(
+           gen_rpc_test_node:start(name(I), [{exec, exec(I, Options)},
+                                             {args, Args ++ proplists:get_value(args, Options, [])},
+                                             {host, gen_rpc_test_net:address(I)},
+                                             {tcp_server_port, 0} | OfNode])),
+    ok = gen_rpc_test_node:stop_app(At),
     ok = gen_rpc_test_events:install(At),
+    ok = gen_rpc_test_node:call(At, ?MODULE, settle, []),
     #{site => I, node => maps:get(node, At), at => At, os_pid => gen_rpc_test_node:os_pid(At),
-      options => Options}.
+      options => Options, before => resources(At)}.
+
+exec(I, Options) ->
+    Shell = lists:join(" && ", [?LOG_DISK, "ulimit -n " ?DESCRIPTORS,
+                                proplists:get_value(prepare, Options, "true"), "exec \"$@\""]),
+    First = [["-pa", Dir] || {first_path, Dir} <- Options],
+    {os:find_executable("ip"),
+     ["netns", "exec", gen_rpc_test_net:namespace(I), "/bin/sh", "-c", lists:append(Shell), "sh",
+      os:find_executable("erl") | lists:append(First)]}.
+
+%% Starts gen_rpc there.
+-spec serve(t()) -> t().
+serve(#{at := At, options := Options} = Site) ->
+    Settings = [Option || {Key, _} = Option <- Options,
+                          not lists:member(Key, [first_path, prepare, args, env])],
+    Site#{at := gen_rpc_test_node:restart_app(
+                  At, lists:ukeysort(1, Settings ++ [{tcp_server_port, port(tcp)} | ?SETTINGS]))}.
 
 name(I) -> "site" ++ integer_to_list(I).
 
@@ -60,8 +94,9 @@ node_name(I) ->
 node(#{node := Node}) -> Node.
 
 %% Where every site listens.
--spec port() -> inet:port_number().
-port() -> ?PORT.
+-spec port(tcp | ssl) -> inet:port_number().
+port(tcp) -> 5369;
+port(ssl) -> 5370.
 
 -spec stop(t()) -> ok.
 stop(#{at := At, os_pid := OsPid}) ->
@@ -104,3 +139,60 @@ rpc(From, #{node := Node}, Timeout) ->
 -spec wait(fun(() -> boolean())) -> ok.
 wait(Condition) ->
     gen_rpc_test_node:wait(Condition, ?RECOVERY).
+
+%%% What is left
+
+%% Without gen_rpc: before it ran there, and now that it has been stopped.
+-spec memory(t()) -> {Before :: non_neg_integer(), Now :: non_neg_integer()}.
+memory(#{at := At, before := #{memory := Before}}) ->
+    {Before, maps:get(memory, resources(At))}.
+
+%% Stops gen_rpc, and says what of it is left on a site, and what has crashed there: [] if all is
+%% well.
+-spec left(t()) -> [term()].
+left(#{at := At, before := Before, site := I}) ->
+    ok = gen_rpc_test_node:stop_app(At),
+    Left = fun() ->
+                   gen_rpc_test_node:leftovers(At) ++
+                       [{Key, Was, Is} || {Key, Is} <- maps:to_list(resources(At)),
+                                          Was <- [maps:get(Key, Before)],
+                                          Is > Was + maps:get(Key, ?SOME)]
+           end,
+    Leftovers = try wait(fun() -> Left() =:= [] end) of
+                    ok -> []
+                catch
+                    error:condition_never_held -> Left()
+                end,
+    [{I, What} || What <- Leftovers ++ gen_rpc_test_pair:crashes(At)].
+
+resources(At) ->
+    gen_rpc_test_node:call(At, ?MODULE, local_resources, []).
+
+%%% On the node
+
+-spec log_file() -> file:filename().
+log_file() -> ?LOG_DIR "/node.log".
+
+%% Logs go to the small disk, as those of a user would, and only errors into the memory of the node.
+%% All modules that can be needed are loaded: later there may be no descriptor for it.
+-spec settle() -> ok.
+settle() ->
+    Modules = lists:append([Modules || Application <- [gen_rpc, kernel, stdlib],
+                                       {ok, Modules} <- [application:get_key(Application,
+                                                                             modules)]]),
+    ok = code:ensure_modules_loaded(Modules ++ [gen_rpc_test_ledger, gen_rpc_test_faults,
+                                                gen_rpc_test_node, gen_rpc_test_events, ?MODULE]),
+    %% It starts what asks the system for addresses, and that stays.
+    {ok, _} = inet:getaddrs("127.0.0.1", inet),
+    ok = logger:remove_handler(default),
+    logger:add_handler(disk, logger_std_h, #{level => info, config =>
+                                                 #{file => log_file(), max_no_files => 1,
+                                                   max_no_bytes => ?LOG_FILE_SIZE}}).
+
+-spec local_resources() -> #{atom() => non_neg_integer()}.
+local_resources() ->
+    lists:foreach(fun erlang:garbage_collect/1, processes()),
+    Counted = maps:remove(registry, gen_rpc_test_node:local_resources()),
+    Counted#{atoms => erlang:system_info(atom_count),
+             memory => erlang:memory(total),
+             driver_memory => gen_rpc_test_node:local_driver_memory()}.

@@ -5,7 +5,7 @@
 
 -export([run/1]).
 
--import(gen_rpc_test_site, [call/4, wait/1]).
+-import(gen_rpc_test_site, [call/4, node_name/1, wait/1]).
 
 -type options() :: #{sites := pos_integer(), calls := pos_integer(), seed := integer(),
                      dir := file:filename()}.
@@ -32,26 +32,79 @@
 -spec run(options()) -> gen_rpc_test_books:result().
 run(#{sites := N, dir := Dir, calls := Calls} = Options) ->
     ok = filelib:ensure_path(Dir),
-    Table = ets:new(sites, [public]),
-    Storm = Options#{table => Table},
+    Numbers = lists:seq(1, N),
+    Storm = Options#{table => ets:new(sites, [public]),
+                     ca => gen_rpc_test_certs:new(filename:join(Dir, "certs")),
+                     alloc => gen_rpc_test_alloc:build(filename:join(Dir, "driver")),
+                     wires => maps:from_list([{I, wires(I)} || I <- Numbers])},
     try
-        lists:foreach(fun(I) -> start_site(Storm, I, 0) end, lists:seq(1, N)),
+        lists:foreach(fun(I) -> prepare_site(Storm, I, 0) end, Numbers),
+        lists:foreach(fun(I) -> serve(Storm, I) end, Numbers),
         ok = calm(Storm, 0, Calls div ?CALM_ONE_IN),
         ok = storm(Storm, 1000, Calls - Calls div ?CALM_ONE_IN),
-        ok = calm(Storm, 2000, Calls)
+        ok = calm(Storm, 2000, Calls),
+        report(Storm),
+        Result = #{wrong := Wrong} = gen_rpc_test_books:check(Dir, killed(Storm)),
+        Result#{wrong := lists:append([Wrong | [left(Site) || Site <- sites(Storm)]])}
     after
-        lists:foreach(fun gen_rpc_test_site:stop/1, sites(Storm))
-    end,
-    gen_rpc_test_books:check(Dir, killed(Storm)).
+        lists:foreach(fun gen_rpc_test_site:stop/1, sites(Storm)),
+        lists:foreach(fun gen_rpc_test_wire:stop/1, all_wires(Storm))
+    end.
 
-%%% Sites: {Number, Site, Life, Busy}, and {killed, Site, Life}
+left(#{site := I} = Site) ->
+    ok = call(Site, ?LEDGER, close, []),
+    Left = gen_rpc_test_site:left(Site),
+    {Before, After} = gen_rpc_test_site:memory(Site),
+    say("site ~b: memory ~b kB before, ~b kB after", [I, Before div 1024, After div 1024]),
+    Left.
 
-start_site(#{dir := Dir, table := Table}, I, Life) ->
-    Site = gen_rpc_test_site:start(I),
+report(#{table := Table}) ->
+    say("faults: ~ts", [lists:join(", ", [io_lib:format("~b ~s", [N, Fault])
+                                          || {{fault, Fault}, N} <- lists:sort(ets:tab2list(Table))])]).
+
+say(Format, A) ->
+    io:format(user, Format ++ "~n", A).
+
+%%% Sites: {Number, Site, Life, Busy}, and {{killed, Life}}, {{fault, Fault}, Times}
+
+prepare_site(#{dir := Dir, table := Table} = Storm, I, Life) ->
+    Site = gen_rpc_test_site:prepare(I, options(Storm, I)),
+    ok = call(Site, logger, update_handler_config, [gen_rpc_test_events, level, error]),
     Base = filename:join(Dir, lists:join($., [integer_to_list(X) || X <- [I, Life]])),
     ok = call(Site, ?LEDGER, open, [Base]),
     true = ets:insert(Table, {I, Site, Life, Life > 0}),
     ok.
+
+%% When its ledger is open.
+serve(#{table := Table} = Storm, I) ->
+    true = ets:update_element(Table, I, {2, gen_rpc_test_site:serve(site(Storm, I))}),
+    ok.
+
+%% The driver of the last one can be made to run out of memory.
+options(#{sites := N, ca := Ca, alloc := Alloc}, I) ->
+    Cert = gen_rpc_test_certs:options(gen_rpc_test_certs:node(Ca, node_name(I))),
+    Ways = maps:from_list([{node_name(J), way(I, J)} || J <- lists:seq(1, N), J =/= I]),
+    [{client_config_per_node, {internal, Ways}}, {ssl_server_port, gen_rpc_test_site:port(ssl)},
+     {ssl_server_options, Cert}, {ssl_client_options, Cert}
+     | case I of N -> gen_rpc_test_alloc:options(Alloc); _ -> [] end].
+
+%% Some over TLS, in both directions. Some by a wire that may become a bad one, in one of them.
+way(From, To) ->
+    Driver = case (From + To) rem 3 of 0 -> ssl; _ -> tcp end,
+    {Driver, case From > To of
+                 true -> wire_port(Driver);
+                 false -> gen_rpc_test_site:port(Driver)
+             end}.
+
+wire_port(Driver) -> gen_rpc_test_site:port(Driver) + 1000.
+
+wires(I) ->
+    maps:from_list([{Driver, gen_rpc_test_wire:start(I, wire_port(Driver),
+                                                     gen_rpc_test_site:port(Driver))}
+                    || Driver <- [tcp, ssl]]).
+
+all_wires(#{wires := Wires}) ->
+    lists:append([maps:values(OfSite) || OfSite <- maps:values(Wires)]).
 
 sites(#{table := Table}) ->
     [Site || [Site] <- ets:match(Table, {'_', '$1', '_', '_'})].
@@ -69,7 +122,7 @@ start_callers(Storm, Calm, First) ->
 start_callers(#{sites := N, seed := Seed, table := Table} = Storm, Calm, First, I) ->
     Plan = #{site => I, life => ets:lookup_element(Table, I, 3), seed => Seed, calm => Calm,
              first => First,
-             servers => [{J, gen_rpc_test_site:node_name(J), ?CALLERS}
+             servers => [{J, node_name(J), ?CALLERS}
                          || J <- lists:seq(1, N), J =/= I]},
     ok = call(site(Storm, I), ?LEDGER, start_callers, [Plan]).
 
@@ -119,16 +172,21 @@ await_all_ways(Storm) ->
 
 %%% Faults, one after the other, until it is told to stop
 
-faults(Storm) ->
+faults(#{table := Table} = Storm) ->
     receive stop -> ok
     after 0 ->
             I = take_site(Storm),
-            Fault = pick(gen_rpc_test_faults:names()),
+            Fault = pick(names(Storm, I)),
+            _ = ets:update_counter(Table, {fault, Fault}, 1, {{fault, Fault}, 0}),
             ok = one_fault(Fault, Storm, I),
-            true = ets:update_element(maps:get(table, Storm), I, {4, false}),
+            true = ets:update_element(Table, I, {4, false}),
             ok = last(rand:uniform(?LONGEST_REST)),
             faults(Storm)
     end.
+
+names(#{sites := N}, I) ->
+    [killed, slow_wire, cut_wire, reset_wire, corrupt_wire] ++ gen_rpc_test_faults:names() ++
+        [no_memory || I =:= N] ++ [packets || gen_rpc_test_net:has_netem()].
 
 last(Time) ->
     receive after Time -> ok end.
@@ -149,10 +207,30 @@ one_fault(killed, #{table := Table, first := First} = Storm, I) ->
     true = ets:insert(Table, {{killed, {I, Life}}}),
     ok = gen_rpc_test_site:kill(Site),
     ok = last(rand:uniform(?LONGEST)),
-    ok = start_site(Storm, I, Life + 1),
+    ok = prepare_site(Storm, I, Life + 1),
+    ok = serve(Storm, I),
     start_callers(Storm, false, First, I);
+one_fault(no_memory, #{alloc := Alloc}, _I) ->
+    ok = gen_rpc_test_alloc:fail_one_in(Alloc, 10 + rand:uniform(500)),
+    ok = last(rand:uniform(?LONGEST)),
+    gen_rpc_test_alloc:fail_one_in(Alloc, 0);
+one_fault(packets, _Storm, I) ->
+    ok = gen_rpc_test_net:impair(I, "loss 5% corrupt 2% duplicate 1% delay 5ms 5ms"),
+    ok = last(rand:uniform(?LONGEST)),
+    gen_rpc_test_net:repair(I);
+one_fault(slow_wire, Storm, I) -> bad_wire(Storm, I, [tcp, ssl], #{delay => 20, split => true});
+one_fault(cut_wire, Storm, I) -> bad_wire(Storm, I, [tcp, ssl], #{cut => 300});
+one_fault(reset_wire, Storm, I) -> bad_wire(Storm, I, [tcp, ssl], #{reset => 300});
+%% Plain TCP has nothing against a proxy that changes bytes.
+one_fault(corrupt_wire, Storm, I) -> bad_wire(Storm, I, [ssl], #{corrupt => 300});
 one_fault(Fault, #{sites := N} = Storm, I) ->
     Other = pick(lists:delete(I, lists:seq(1, N))),
     Heal = gen_rpc_test_faults:inject(Fault, site(Storm, I), Other),
     ok = last(rand:uniform(?LONGEST)),
     Heal().
+
+bad_wire(#{wires := Wires}, I, Drivers, Mode) ->
+    Bad = maps:values(maps:with(Drivers, maps:get(I, Wires))),
+    lists:foreach(fun(Wire) -> gen_rpc_test_wire:set(Wire, Mode) end, Bad),
+    ok = last(rand:uniform(?LONGEST)),
+    lists:foreach(fun(Wire) -> gen_rpc_test_wire:set(Wire, #{}) end, Bad).

@@ -12,6 +12,7 @@
 -type result() :: #{calls := non_neg_integer(),   % and casts, of which a caller knows the outcome
                     ran := non_neg_integer(),
                     totals := totals(),
+                    overtaken := non_neg_integer(), % ordered casts, by some over a new connection
                     unknown := non_neg_integer(), % has run, but its caller was killed
                     wrong := [term()]}.           % empty if all is well; not more than MOST of them
 -export_type([result/0]).
@@ -36,7 +37,7 @@ files(Dir, Suffix) ->
 -spec check(file:filename(), Killed :: [{byte(), byte()}]) -> result().
 check(Dir, Killed) ->
     Ran = ets:new(ran, [set, private]),
-    Empty = #{calls => 0, ran => 0, totals => #{}, unknown => 0, wrong => []},
+    Empty = #{calls => 0, ran => 0, totals => #{}, unknown => 0, overtaken => 0, wrong => []},
     Served = lists:foldl(fun(File, Acc) -> read_served(File, Ran, Acc) end, Empty,
                          files(Dir, "served")),
     Called = lists:foldl(fun(File, Acc) -> read_called(File, Ran, Acc) end, Served,
@@ -44,7 +45,8 @@ check(Dir, Killed) ->
     Result = ets:foldl(fun(Entry, Acc) -> nobody_knows(Entry, Killed, Acc) end, Called, Ran),
     check_unknown(Ran, Result).
 
-%% Two of the same number, or ordered casts of one caller that did not run in its order.
+%% Two of the same number, or ordered casts of one caller that did not run in its order. Those over a
+%% new connection may overtake what still runs from the one that was lost.
 read_served(File, Ran, Acc0) ->
     Server = site_of(File),
     {Result, _} =
@@ -52,7 +54,7 @@ read_served(File, Ran, Acc0) ->
                      Again = not ets:insert_new(Ran, {Number, Server}),
                      {Seen, Late} = in_order(Number, Last),
                      {wrong(Again, {ran_twice, shown(Number)},
-                            wrong(Late, {out_of_order, shown(Number)}, count(ran, Acc))), Seen}
+                            out_of_order(Late, Number, count(ran, Acc))), Seen}
              end, {Acc0, #{}}, File, gen_rpc_test_ledger:server_bytes()),
     Result.
 
@@ -64,6 +66,12 @@ in_order(Number, Last) ->
         _ ->
             {Last, false}
     end.
+
+out_of_order(false, _Number, Acc) ->
+    Acc;
+out_of_order(true, Number, Acc) ->
+    #{calm := Calm} = gen_rpc_test_ledger:of_number(Number),
+    wrong(Calm, {out_of_order, shown(Number)}, count(overtaken, Acc)).
 
 %% The name of a file begins with the number of its site.
 site_of(File) ->
@@ -136,8 +144,10 @@ fold_records(Fun, Acc, Bytes, Size) ->
 
 %% A table of what callers were told.
 -spec format(result()) -> string().
-format(#{calls := Calls, ran := Ran, totals := Totals, unknown := Unknown}) ->
+format(#{calls := Calls, ran := Ran, totals := Totals, unknown := Unknown,
+         overtaken := Overtaken}) ->
     Lines = [io_lib:format("  ~-14s ~-14s ~-8s ~8b~n", [Kind, Outcome, Did, N])
              || {{Kind, Outcome, Did}, N} <- lists:sort(maps:to_list(Totals))],
-    lists:flatten([io_lib:format("~b calls and casts, ~b ran, ~b of which the caller was killed~n",
-                                 [Calls, Ran, Unknown]) | Lines]).
+    lists:flatten([io_lib:format("~b calls and casts, ~b ran, ~b of which the caller was killed, "
+                                 "~b ordered casts overtaken~n",
+                                 [Calls, Ran, Unknown, Overtaken]) | Lines]).

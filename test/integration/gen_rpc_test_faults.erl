@@ -2,7 +2,7 @@
 %% What can be the matter with a site, and how it is put right.
 -module(gen_rpc_test_faults).
 
--export([names/0, inject/3]).
+-export([names/0, inject/3, take_outgoing_ports/1]).
 -export([take_all/1, give_back/1, fill_disk/0, free_disk/0, cut_connections/0]).
 
 -type fault() :: frozen        % longer than the keepalive, or shorter
@@ -43,12 +43,18 @@ inject(full_disk, Site, _Other) ->
 inject(no_descriptors, Site, _Other) ->
     Taker = gen_rpc_test_site:call(Site, ?MODULE, take_all, [descriptors]),
     fun() -> gen_rpc_test_site:call(Site, ?MODULE, give_back, [Taker]) end;
-inject(no_ports, #{site := I} = Site, _Other) ->
+inject(no_ports, Site, _Other) ->
+    GiveBack = take_outgoing_ports(Site),
+    ok = gen_rpc_test_site:call(Site, ?MODULE, cut_connections, []),
+    GiveBack.
+
+%% A site has no port for one more outgoing connection. Returns what gives it back all it had.
+-spec take_outgoing_ports(gen_rpc_test_site:t()) -> fun(() -> ok).
+take_outgoing_ports(#{site := I}) ->
     Before = gen_rpc_test_net:port_range(I),
     {ok, Listening} = gen_tcp:listen(?TAKEN_PORT,
                                      [{netns, "/run/netns/" ++ gen_rpc_test_net:namespace(I)}]),
     ok = gen_rpc_test_net:set_port_range(I, {?TAKEN_PORT, ?TAKEN_PORT}),
-    ok = gen_rpc_test_site:call(Site, ?MODULE, cut_connections, []),
     fun() ->
             ok = gen_rpc_test_net:set_port_range(I, Before),
             gen_tcp:close(Listening)

@@ -5,6 +5,7 @@
 -module(gen_rpc_test_ledger).
 
 -export([open/1, close/0, start_callers/1, stop_callers/0]).
+-export([calls/3, reply/2, linger/0, wake/0]).
 -export([run/2, answer/1, number/1, of_number/1, kinds/0]).
 -export([caller_bytes/0, server_bytes/0, outcome/1]).
 
@@ -23,12 +24,19 @@
 -export_type([plan/0]).
 
 -define(STOP, {?MODULE, stop}).
+-define(AWAKE, {?MODULE, awake}).
 -define(CALLERS, gen_rpc_test_callers).
 -define(SERVED, gen_rpc_test_served).
 -define(CALLED, gen_rpc_test_called).
 
 %% Time for a call, ms. Shorter than some of the faults, so that calls end in all ways.
 -define(TIMEOUT, 3000).
+
+%% For those whose calls should end for another reason, ms.
+-define(LONG_TIMEOUT, 30000).
+
+%% How often those who linger look whether they may go, ms.
+-define(LOOK, 50).
 
 %% Callers whose call failed wait so long, ms: else most numbers would be spent on dead nodes.
 -define(PAUSE, 20).
@@ -200,7 +208,9 @@ one(#{server := Server, node := Node, payload := Payload}, #{kind := Kind, seq :
     Number = number(Of),
     Size = case Kind of large_call -> ?LARGE_BYTES; _ -> rand:uniform(?SMALL_BYTES) end,
     Part = binary:part(Payload, 0, Size),
-    Outcome = stray(told(Kind, Number, Part, send(Kind, Node, [Number, Part]))),
+    Result = send(Kind, Node, [Number, Part]),
+    Outcome = stray(told(Kind, Number, Part, Result)),
+    _ = Outcome =:= other andalso logger:error("~p was told ~p", [Kind, Result]),
     ok = note(?CALLED, <<Number:64, Server, (index(Outcome, outcomes()))>>),
     _ = lists:member(Outcome, [value, sent]) orelse receive after ?PAUSE -> ok end,
     Of#{seq := Seq + 1}.
@@ -225,9 +235,44 @@ told(_Kind, Number, Payload, {N, Answer, Back}) when is_integer(N) ->
         true -> value;
         false -> wrong_value
     end;
-told(Kind, _Number, _Payload, Other) ->
-    logger:error("~p was told ~p", [Kind, Other]),
+told(_Kind, _Number, _Payload, _Other) ->
     other.
+
+%%% Calls without a ledger
+
+%% So many callers each make so many calls, one after the other. What they were told, and how often.
+-spec calls(node(), pos_integer(), pos_integer()) -> #{outcome() => pos_integer()}.
+calls(Node, Callers, Each) ->
+    Ids = [spawn_monitor(fun() -> exit({told, [plain_call(Node, {I, J})
+                                               || J <- lists:seq(1, Each)]}) end)
+           || I <- lists:seq(1, Callers)],
+    Told = lists:append([receive {'DOWN', Monitor, process, Pid, {told, Told}} -> Told end
+                         || {Pid, Monitor} <- Ids]),
+    lists:foldl(fun(Outcome, Acc) ->
+                        maps:update_with(Outcome, fun(N) -> N + 1 end, 1, Acc)
+                end, #{}, Told).
+
+plain_call(Node, {I, J}) ->
+    Number = I bsl 32 + J,
+    Payload = binary:copy(<<Number:64>>, rand:uniform(?SMALL_BYTES)),
+    stray(told(call, Number, Payload,
+               gen_rpc:call(Node, ?MODULE, reply, [Number, Payload], ?LONG_TIMEOUT))).
+
+-spec reply(non_neg_integer(), binary()) -> {non_neg_integer(), non_neg_integer(), binary()}.
+reply(Number, Payload) ->
+    {Number, answer(Number), Payload}.
+
+%% Returns when somebody wakes up all who are here.
+-spec linger() -> ok.
+linger() ->
+    case persistent_term:get(?AWAKE, false) of
+        true -> ok;
+        false -> receive after ?LOOK -> linger() end
+    end.
+
+-spec wake() -> ok.
+wake() ->
+    persistent_term:put(?AWAKE, true).
 
 %% Whatever is in the mailbox of a caller that waits for nothing should not be there.
 stray(Outcome) ->

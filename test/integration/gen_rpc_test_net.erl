@@ -7,7 +7,7 @@
 %% makes nothing where there is any link but loopback.
 -module(gen_rpc_test_net).
 
--export([create/1, destroy/1, address/1, namespace/1]).
+-export([create/1, destroy/1, clear/1, address/1, namespace/1]).
 -export([unplug/1, plug/1, link_down/1, link_up/1, block/3, unblock/3]).
 -export([has_netem/0, impair/2, repair/1, port_range/1, set_port_range/2]).
 -export([cmd/1]).
@@ -15,6 +15,9 @@
 %% Sites have the numbers from 1 on.
 -type site() :: 1..254.
 -export_type([site/0]).
+
+%% As Linux has it.
+-define(PORT_RANGE, {32768, 60999}).
 
 %% What one command may take, ms.
 -define(TIMEOUT, 10000).
@@ -45,6 +48,33 @@ destroy(N) ->
                           _ = cmd(["ip link del ", router_end(I)]),
                           cmd(["ip netns del ", namespace(I)])
                   end, lists:seq(1, N)).
+
+%% Ends all processes of all sites, and mends what a test that has failed has left broken.
+-spec clear(site()) -> ok.
+clear(N) ->
+    lists:foreach(fun(I) ->
+                          ok = end_processes(I),
+                          ok = set_port_range(I, ?PORT_RANGE),
+                          ok = plug(I),
+                          ok = link_up(I)
+                  end, lists:seq(1, N)),
+    ok = flush_rule("100"),
+    flush_rule("101").
+
+end_processes(I) ->
+    case string:lexemes(cmd(["ip netns pids ", namespace(I)]), "\n") of
+        [] ->
+            ok;
+        Pids ->
+            %% Some may be gone in the meantime.
+            _ = run(["kill -9 ", lists:join(" ", Pids)]),
+            end_processes(I)
+    end.
+
+%% There may be several of that number.
+flush_rule(Number) ->
+    _ = cmd(["while ip rule del pref ", Number, " 2>/dev/null; do :; done"]),
+    ok.
 
 -spec namespace(site()) -> string().
 namespace(I) -> "site" ++ integer_to_list(I).

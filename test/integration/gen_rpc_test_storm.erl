@@ -148,7 +148,7 @@ storm(#{seed := Seed} = Storm, First, Calls) ->
     Self = self(),
     Faults = [spawn_link(fun() ->
                                  _ = rand:seed(exsss, {Seed, I, 0}),
-                                 faults(Storm#{first => First}),
+                                 faults(Storm#{first => First}, []),
                                  Self ! {self(), healed}
                          end) || I <- lists:seq(1, ?AT_ONCE)],
     ok = await_calls(Storm, Calls),
@@ -170,23 +170,25 @@ await_all_ways(Storm) ->
                                end)
                   end, [{From, To} || From <- Sites, To <- Sites, From =/= To]).
 
-%%% Faults, one after the other, until it is told to stop
+%%% Faults, one after the other, until it is told to stop: all of them by chance, then all again
 
-faults(#{table := Table} = Storm) ->
+faults(Storm, []) ->
+    Names = names(),
+    faults(Storm, [Name || {_, Name} <- lists:sort([{rand:uniform(), Name} || Name <- Names])]);
+faults(#{table := Table} = Storm, [Fault | Rest]) ->
     receive stop -> ok
     after 0 ->
-            I = take_site(Storm),
-            Fault = pick(names(Storm, I)),
+            I = take_site(Fault, Storm),
             _ = ets:update_counter(Table, {fault, Fault}, 1, {{fault, Fault}, 0}),
             ok = one_fault(Fault, Storm, I),
             true = ets:update_element(Table, I, {4, false}),
             ok = last(rand:uniform(?LONGEST_REST)),
-            faults(Storm)
+            faults(Storm, Rest)
     end.
 
-names(#{sites := N}, I) ->
-    [killed, slow_wire, cut_wire, reset_wire, corrupt_wire] ++ gen_rpc_test_faults:names() ++
-        [no_memory || I =:= N] ++ [packets || gen_rpc_test_net:has_netem()].
+names() ->
+    [killed, slow_wire, cut_wire, reset_wire, corrupt_wire, no_memory]
+        ++ gen_rpc_test_faults:names() ++ [packets || gen_rpc_test_net:has_netem()].
 
 last(Time) ->
     receive after Time -> ok end.
@@ -194,12 +196,12 @@ last(Time) ->
 pick(List) ->
     lists:nth(rand:uniform(length(List)), List).
 
-%% A site that no other fault is at.
-take_site(#{sites := N, table := Table} = Storm) ->
-    I = rand:uniform(N),
+%% One that no other fault is at. Memory can only be short at the last one.
+take_site(Fault, #{sites := N, table := Table} = Storm) ->
+    I = case Fault of no_memory -> N; _ -> rand:uniform(N) end,
     case ets:select_replace(Table, [{{I, '$1', '$2', false}, [], [{{I, '$1', '$2', true}}]}]) of
         1 -> I;
-        0 -> receive after 1 -> take_site(Storm) end
+        0 -> receive after 1 -> take_site(Fault, Storm) end
     end.
 
 one_fault(killed, #{table := Table, first := First} = Storm, I) ->

@@ -23,7 +23,7 @@
 
 -define(CONNECT_TIMEOUT, 1000).
 
-%% From one port of a site to another. It is linked to its starter.
+%% From one port of a site to another. It ends with its starter, however that ends.
 -spec start(gen_rpc_test_net:site(), From :: inet:port_number(), To :: inet:port_number()) -> t().
 start(I, From, To) ->
     Starter = self(),
@@ -38,6 +38,10 @@ start(I, From, To) ->
                     accept(Listening, #{modes => Modes, options => [Netns | ?OPTIONS],
                                         target => {gen_rpc_test_net:address(I), To}})
             end),
+    _ = spawn(fun() ->
+                      Monitor = monitor(process, Starter),
+                      receive {'DOWN', Monitor, process, Starter, _} -> exit(Pid, shutdown) end
+              end),
     receive {Pid, Modes} -> #{pid => Pid, modes => Modes} end.
 
 -spec stop(t()) -> ok.

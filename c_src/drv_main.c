@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Driver entry: each callback is a cast and a call into the connection or the listener. */
+#include <errno.h>
 #include <erl_driver.h>
 #include <string.h>
 #include <time.h>
@@ -67,8 +68,10 @@ static ErlDrvData drv_start(ErlDrvPort ix, char *command)
     if (strcmp(command, DRV_NAME " " DRV_VERSION) != 0)
         return ERL_DRV_ERROR_BADARG;
     drv_port *p = drv_port_new();
-    if (!p)
-        return ERL_DRV_ERROR_GENERAL;
+    if (!p) {
+        errno = ENOMEM;
+        return ERL_DRV_ERROR_ERRNO;
+    }
     p->ix = ix;
     p->id = driver_mk_port(ix);
     return (ErlDrvData)p;

@@ -205,23 +205,33 @@ try_next(#state{addresses = [], families = [Family | Rest], host = Host} = State
         {ok, Addresses} -> try_next(State#state{addresses = Addresses});
         {error, Reason} -> try_next(failed(State, Reason))
     end;
-try_next(#state{addresses = [Ip | Rest], number = Number, dest = Dest} = State0) ->
+try_next(#state{addresses = [Ip | Rest], number = Number} = State0) ->
     Address = {Ip, Number},
     State = State0#state{addresses = Rest, address = Address},
     case gen_rpc_config:connection(client) of
         none ->
             give_up(State, no_cookie);
         {ok, Connection} ->
-            Port = gen_rpc_port:open(),
+            case connecting(Address, Connection, State) of
+                {ok, Port} -> {noreply, State#state{port = Port}};
+                {error, Reason} -> try_next(failed(State, Reason))
+            end
+    end.
+
+connecting(Address, Connection, #state{driver = Driver, dest = Dest}) ->
+    case gen_rpc_port:try_open() of
+        {ok, Port} ->
             Timeout = gen_rpc_config:get(connect_timeout),
-            Whom = whom(State#state.driver, gen_rpc_dest:node(Dest)),
+            Whom = whom(Driver, gen_rpc_dest:node(Dest)),
             case gen_rpc_port:connect(Port, Address, Timeout, maps:merge(Connection, Whom)) of
                 ok ->
-                    {noreply, State#state{port = Port}};
+                    {ok, Port};
                 {error, Reason} ->
                     ok = gen_rpc_port:close(Port),
-                    try_next(failed(State, Reason))
-            end
+                    {error, Reason}
+            end;
+        {error, Reason} ->
+            {error, Reason}
     end.
 
 %% The node that is meant, and with TLS what that takes.

@@ -19,7 +19,7 @@
 %% {Ref, {too_big, Size, Limit}}.
 -module(gen_rpc_port).
 
--export([load/0, open/0, close/1, load_tls/2, threads/2]).
+-export([load/0, open/0, try_open/0, close/1, load_tls/2, threads/2]).
 -export([connect/4, listen/3, handshake/2, activate/1]).
 -export([receiver/1, call/5, call_for/6, cast/5, ordered/5, broadcast/5, ask/5, reply/4, cancel/2]).
 -export([flush/1, credit/1, ended/2, taken/3, goodbye/3, drain/1, info/1, infos/0, address/1]).
@@ -200,6 +200,15 @@ threads(Port, Threads) ->
 -spec open() -> port().
 open() ->
     open_port({spawn_driver, ?DRIVER " " ?VERSION}, []).
+
+%% For those who must go on if the VM has no port, or the driver no memory, for one more.
+-spec try_open() -> {ok, port()} | {error, system_limit | enomem}.
+try_open() ->
+    try
+        {ok, open()}
+    catch
+        error:Reason when Reason =:= system_limit; Reason =:= enomem -> {error, Reason}
+    end.
 
 %% Closes the port: everyone who still waits gets an answer. Leaves no exit signal behind.
 -spec close(port()) -> ok.

@@ -56,10 +56,12 @@ start(I, Options) ->
 prepare(I, Options) ->
     OfNode = [Option || {Key, _} = Option <- Options, lists:member(Key, [env])],
     Args = ["-dist_listen", "false", "-start_epmd", "false", "-pa"
-            | [filename:absname(Dir) || Dir <- code:get_path()]],
+            | [filename:absname(Dir) || Dir <- code:get_path()]]
+        ++ proplists:get_value(args, Options, [])
+        ++ lists:append([["-pa", Dir] || {first_path, Dir} <- Options]), % the last comes first
     At = gen_rpc_test_node:keep(
            gen_rpc_test_node:start(name(I), [{exec, exec(I, Options)},
-                                             {args, Args ++ proplists:get_value(args, Options, [])},
+                                             {args, Args},
                                              {host, gen_rpc_test_net:address(I)},
                                              {tcp_server_port, 0} | OfNode])),
     ok = gen_rpc_test_node:stop_app(At),
@@ -71,10 +73,9 @@ prepare(I, Options) ->
 exec(I, Options) ->
     Shell = lists:join(" && ", [?LOG_DISK, "ulimit -n " ?DESCRIPTORS,
                                 proplists:get_value(prepare, Options, "true"), "exec \"$@\""]),
-    First = [["-pa", Dir] || {first_path, Dir} <- Options],
     {os:find_executable("ip"),
      ["netns", "exec", gen_rpc_test_net:namespace(I), "/bin/sh", "-c", lists:append(Shell), "sh",
-      os:find_executable("erl") | lists:append(First)]}.
+      os:find_executable("erl")]}.
 
 %% Starts gen_rpc there.
 -spec serve(t()) -> t().

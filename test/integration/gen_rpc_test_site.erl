@@ -35,8 +35,7 @@
 
 %% Mounted where nobody else sees it.
 -define(LOG_DIR, "/mnt").
--define(LOG_DISK, "mount -t tmpfs -o size=512k none " ?LOG_DIR).
--define(LOG_FILE_SIZE, 100000).
+-define(LOG_DISK, "mount -t tmpfs -o size=8m none " ?LOG_DIR).
 
 %% What may be more than before: what comes and goes, and what a node makes once, such as the names
 %% in the modules that stop an application. What leaks with each call or connection is far more.
@@ -174,7 +173,8 @@ resources(At) ->
 -spec log_file() -> file:filename().
 log_file() -> ?LOG_DIR "/node.log".
 
-%% Logs go to the small disk, as those of a user would, and only errors into the memory of the node.
+%% Logs go to the small disk, as those of a user would. To one file: the handler of OTP ends when it
+%% has no descriptor for the next one.
 %% All modules that can be needed are loaded: later there may be no descriptor for it.
 -spec settle() -> ok.
 settle() ->
@@ -186,9 +186,7 @@ settle() ->
     %% It starts what asks the system for addresses, and that stays.
     {ok, _} = inet:getaddrs("127.0.0.1", inet),
     ok = logger:remove_handler(default),
-    logger:add_handler(disk, logger_std_h, #{level => info, config =>
-                                                 #{file => log_file(), max_no_files => 1,
-                                                   max_no_bytes => ?LOG_FILE_SIZE}}).
+    logger:add_handler(disk, logger_std_h, #{level => info, config => #{file => log_file()}}).
 
 -spec local_resources() -> #{atom() => non_neg_integer()}.
 local_resources() ->

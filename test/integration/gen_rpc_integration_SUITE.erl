@@ -35,6 +35,9 @@
 %% How many calls see a fault that is there now and then.
 -define(CALLS, 2000).
 
+%% How many see a wire on which they take their time.
+-define(SLOW_CALLS, 500).
+
 %% Where a wire to the server begins.
 -define(WIRE_PORT, 6000).
 
@@ -301,7 +304,7 @@ call_until_it_fails(Client, Server, Alloc, Before) ->
 wire_delays_and_splits(Config) ->
     {Client, Server, Wire} = start_with_wire(Config),
     ok = gen_rpc_test_wire:set(Wire, #{delay => 3, split => true}),
-    ?assertEqual([value], maps:keys(told(Client, Server))),
+    ?assertEqual([value], maps:keys(told(Client, Server, ?SLOW_CALLS))),
     stop_with_wire(Client, Server, Wire).
 
 %% Connections end anywhere in the middle of a message: each call on them hears of it.
@@ -325,8 +328,8 @@ broken_wire(Config, Mode) ->
 %% sums of its own: there neither node may suffer, but what a call returns is nobody's promise.
 wire_changes_bytes(Config) ->
     {Client, Server, Wire} = start_with_wire(Config),
-    ok = gen_rpc_test_wire:set(Wire, #{corrupt => 50}),
-    Told = told(Client, Server),
+    ok = gen_rpc_test_wire:set(Wire, #{corrupt => 20}),
+    Told = told(Client, Server, ?SLOW_CALLS),
     case proplists:get_value(driver, Config) of
         ssl ->
             ?assertMatch(#{value := _, badtcp := _}, Told),
@@ -358,9 +361,14 @@ start(Config, ClientOptions, ServerOptions) ->
     Driver = proplists:get_value(driver, Config),
     Port = proplists:get_value(port, Config, gen_rpc_test_site:port(Driver)),
     Ways = #{gen_rpc_test_site:node_name(?SERVER) => {Driver, Port}},
-    Client = gen_rpc_test_site:start(?CLIENT, [{client_config_per_node, {internal, Ways}}
-                                              | ClientOptions ++ tls(?CLIENT, Config)]),
-    Server = gen_rpc_test_site:start(?SERVER, ServerOptions ++ tls(?SERVER, Config)),
+    Options = #{?CLIENT => [{client_config_per_node, {internal, Ways}} | ClientOptions],
+                ?SERVER => ServerOptions},
+    [Client, Server] =
+        gen_rpc_test_task:results(
+          gen_rpc_test_task:start(2, fun(I) ->
+                                             gen_rpc_test_site:start(I, maps:get(I, Options)
+                                                                     ++ tls(I, Config))
+                                     end)),
     ?assertEqual(node(Server), rpc(Client, Server, ?LONG)),
     {Client, Server}.
 
@@ -409,4 +417,7 @@ lines(#{at := At}, What) ->
 %% What many calls from the one to the other were told, and how often. None is told twice, and those
 %% of which somebody else has the result are `wrong_value'.
 told(Client, Server) ->
-    call(Client, gen_rpc_test_ledger, calls, [node(Server), ?CALLERS, ?CALLS div ?CALLERS]).
+    told(Client, Server, ?CALLS).
+
+told(Client, Server, Calls) ->
+    call(Client, gen_rpc_test_ledger, calls, [node(Server), ?CALLERS, Calls div ?CALLERS]).

@@ -33,7 +33,7 @@
 -define(TIMEOUT, 3000).
 
 %% For those whose calls should end for another reason, ms.
--define(LONG_TIMEOUT, 30000).
+-define(LONG_TIMEOUT, 10000).
 
 %% How often those who linger look whether they may go, ms.
 -define(LOOK, 50).

@@ -41,8 +41,8 @@ run(#{sites := N, dir := Dir, calls := Calls} = Options) ->
         lists:foreach(fun(I) -> prepare_site(Storm, I, 0) end, Numbers),
         lists:foreach(fun(I) -> serve(Storm, I) end, Numbers),
         ok = calm(Storm, 0, Calls div ?CALM_ONE_IN),
-        ok = storm(Storm, 1000, Calls - Calls div ?CALM_ONE_IN),
-        ok = calm(Storm, 2000, Calls),
+        ok = storm(Storm, 1000, Calls - 2 * (Calls div ?CALM_ONE_IN)),
+        ok = calm(Storm, 2000, Calls div ?CALM_ONE_IN),
         report(Storm),
         Result = #{wrong := Wrong} = gen_rpc_test_books:check(Dir, killed(Storm)),
         Result#{wrong := lists:append([Wrong | [left(Site) || Site <- sites(Storm)]])}
@@ -129,13 +129,13 @@ start_callers(#{sites := N, seed := Seed, table := Table} = Storm, Calm, First, 
 stop_callers(Storm) ->
     lists:foreach(fun(Site) -> ok = call(Site, ?LEDGER, stop_callers, []) end, sites(Storm)).
 
-%%% Calm and storm, until so many calls have been made in all
+%%% Calm and storm, until so many more calls have been made
 
 %% What is called runs, so the servers get to know as many numbers as the callers.
 calm(#{dir := Dir} = Storm, First, Calls) ->
     {CalledBefore, ServedBefore} = gen_rpc_test_books:written(Dir),
     ok = start_callers(Storm, true, First),
-    ok = await_calls(Storm, Calls),
+    ok = await_calls(Storm, CalledBefore + Calls),
     ok = stop_callers(Storm),
     %% The last casts may still be on their way.
     wait(fun() ->
@@ -143,7 +143,8 @@ calm(#{dir := Dir} = Storm, First, Calls) ->
                  Called - CalledBefore =:= Served - ServedBefore
          end).
 
-storm(#{seed := Seed} = Storm, First, Calls) ->
+storm(#{seed := Seed, dir := Dir} = Storm, First, Calls) ->
+    {CalledBefore, _} = gen_rpc_test_books:written(Dir),
     ok = start_callers(Storm, false, First),
     Self = self(),
     Faults = [spawn_link(fun() ->
@@ -151,7 +152,8 @@ storm(#{seed := Seed} = Storm, First, Calls) ->
                                  faults(Storm#{first => First}, []),
                                  Self ! {self(), healed}
                          end) || I <- lists:seq(1, ?AT_ONCE)],
-    ok = await_calls(Storm, Calls),
+    ok = await_calls(Storm, CalledBefore + Calls),
+    ok = await_all_faults(Storm),
     lists:foreach(fun(Pid) -> Pid ! stop, receive {Pid, healed} -> ok end end, Faults),
     ok = stop_callers(Storm),
     await_all_ways(Storm).
@@ -160,6 +162,13 @@ await_calls(#{dir := Dir} = Storm, Calls) ->
     case gen_rpc_test_books:written(Dir) of
         {Called, _} when Called >= Calls -> ok;
         _ -> receive after ?LOOK -> await_calls(Storm, Calls) end
+    end.
+
+%% Few calls are made before each fault was there.
+await_all_faults(#{table := Table} = Storm) ->
+    case [Fault || Fault <- names(), not ets:member(Table, {fault, Fault})] of
+        [] -> ok;
+        _ -> receive after ?LOOK -> await_all_faults(Storm) end
     end.
 
 await_all_ways(Storm) ->

@@ -18,6 +18,10 @@
 
 -define(COOKIE, "gen_rpc_test").
 -define(CALL_TIMEOUT, 60000).
+
+%% A busy machine, or a sanitizer, makes a node slow to start, ms.
+-define(BOOT_TIMEOUT, 60000).
+
 -define(OPTIONS, [args, env, host, cookie, exec]).
 
 %% Starts a node that runs gen_rpc with these settings; `args', `env', `host', `cookie' and `exec'
@@ -32,7 +36,7 @@ start(Name, Settings0) ->
     {Options, Settings} = lists:partition(fun({K, _}) -> lists:member(K, ?OPTIONS) end, Settings0),
     Cookie = proplists:get_value(cookie, Options, ?COOKIE),
     How = #{name => Name, host => proplists:get_value(host, Options, "127.0.0.1"),
-            longnames => true, connection => standard_io,
+            longnames => true, connection => standard_io, wait_boot => ?BOOT_TIMEOUT,
             env => proplists:get_value(env, Options, []),
             args => ["-setcookie", Cookie, "-pa" | code:get_path()] ++
                 proplists:get_value(args, Options, [])},

@@ -65,6 +65,10 @@ ct:
 integration: deps
 	@NODES=$(NODES) CALLS=$(CALLS) SEED=$(SEED) test/run_integration $(CT_ARGS)
 
+# The same suites, or SUITES="port cancel", with the driver under sanitizers inside of the VM.
+test-asan: deps
+	@test/run_asan $(SUITES)
+
 elixir:
 	@test/run_elixir $(MIX_ARGS)
 
@@ -118,7 +122,7 @@ clean:
 distclean: clean
 	rm -rf _build doc ebin examples/elixir/_build rebar.lock rebar3.crashdump erl_crash.dump
 
-.PHONY: all deps deps-build deps-certs deps-docs deps-bench deps-matrix test matrix unit-c ct integration elixir xref dialyzer \
+.PHONY: all deps deps-build deps-certs deps-docs deps-bench deps-matrix test matrix unit-c ct integration elixir xref dialyzer test-asan \
 	docs demo bench shell-master shell-slave shell-master-tls shell-slave-tls certs format format-check clean distclean
 # Prerequisites such as `deps-build all` depend on their order.
 .NOTPARALLEL:

@@ -11,8 +11,9 @@ CLANG_FORMAT_MAJOR := 14
 BUILD_PACKAGES := gcc libc6-dev erlang-base erlang-dev erlang-crypto rebar3 libmbedtls-dev zlib1g-dev \
 	openssl
 DOCS_PACKAGES := erlang-base erlang-edoc
+FUZZ_PACKAGES := clang libclang-rt-dev llvm gcc libc6-dev libcmocka-dev libmbedtls-dev zlib1g-dev openssl
 TEST_PACKAGES := erlang-common-test erlang-dialyzer erlang-tools erlang-proper-dev libcmocka-dev \
-	clang-format iproute2 openssl testssl.sh dnsmasq-base elixir $(DOCS_PACKAGES)
+	clang-format iproute2 openssl testssl.sh dnsmasq-base elixir $(DOCS_PACKAGES) $(FUZZ_PACKAGES)
 CERTS_PACKAGES := openssl
 BENCH_PACKAGES := $(BUILD_PACKAGES) $(CERTS_PACKAGES) erlang-ssl erlang-public-key erlang-asn1
 
@@ -26,10 +27,11 @@ deps-build: PACKAGES := $(BUILD_PACKAGES)
 deps-certs: PACKAGES := $(CERTS_PACKAGES)
 deps-docs: PACKAGES := $(DOCS_PACKAGES)
 deps-bench: PACKAGES := $(BENCH_PACKAGES)
+deps-fuzz: PACKAGES := $(FUZZ_PACKAGES)
 deps-matrix: PACKAGES := debootstrap debian-archive-keyring
 
 # Without dpkg this is no Debian, and the compilers will say what they miss.
-deps deps-build deps-certs deps-docs deps-bench deps-matrix:
+deps deps-build deps-certs deps-docs deps-bench deps-fuzz deps-matrix:
 	@command -v dpkg-query >/dev/null || exit 0; \
 	installed=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(PACKAGES) 2>/dev/null); \
 	missing=$$(for package in $(PACKAGES); do \
@@ -57,6 +59,20 @@ matrix: deps-matrix
 
 unit-c:
 	@$(MAKE) -C test/c run
+
+# Fuzzers of the core, all or FUZZ, each for so many SECONDS; `fuzz-merge` puts what they found into the corpora.
+fuzz: deps-fuzz
+	@$(MAKE) -C test/c -f fuzz.mk run
+
+fuzz-test:
+	@$(MAKE) -C test/c -f fuzz.mk test SECONDS=5
+
+fuzz-merge: deps-fuzz
+	@$(MAKE) -C test/c -f fuzz.mk merge
+
+# Lines of the core that tests and corpora reach.
+coverage: deps-fuzz
+	@$(MAKE) -C test/c -f fuzz.mk coverage
 
 ct:
 	@test/run_ct $(CT_ARGS)
@@ -122,7 +138,7 @@ clean:
 distclean: clean
 	rm -rf _build doc ebin examples/elixir/_build rebar.lock rebar3.crashdump erl_crash.dump
 
-.PHONY: all deps deps-build deps-certs deps-docs deps-bench deps-matrix test matrix unit-c ct integration elixir xref dialyzer test-asan \
+.PHONY: all deps deps-build deps-certs deps-docs deps-bench deps-matrix test matrix unit-c ct integration elixir xref dialyzer test-asan deps-fuzz fuzz fuzz-test fuzz-merge coverage \
 	docs demo bench shell-master shell-slave shell-master-tls shell-slave-tls certs format format-check clean distclean
 # Prerequisites such as `deps-build all` depend on their order.
 .NOTPARALLEL:

@@ -25,6 +25,14 @@ static int refused(test_mem *m, size_t size)
     return 1;
 }
 
+/* A block has become of another size. */
+static void grown(test_mem *m, size_t before, size_t after)
+{
+    m->bytes += after - before;
+    if (m->bytes > m->peak)
+        m->peak = m->bytes;
+}
+
 static void *alloc(void *ctx, size_t size)
 {
     test_mem *m = ctx;
@@ -35,6 +43,7 @@ static void *alloc(void *ctx, size_t size)
     /* What the core reads before it writes shall not be zero by chance. */
     memset(p, 0xa5, size);
     m->live++;
+    grown(m, 0, malloc_usable_size(p));
     return p;
 }
 
@@ -45,8 +54,10 @@ static void *resize(void *ctx, void *ptr, size_t size)
         return alloc(ctx, size);
     if (refused(m, size))
         return NULL;
+    size_t before = malloc_usable_size(ptr);
     void *p = realloc(ptr, size);
     assert_non_null(p);
+    grown(m, before, malloc_usable_size(p));
     return p;
 }
 
@@ -59,6 +70,7 @@ static void release(void *ctx, void *ptr)
     if (m->secret)
         assert_null(memmem(ptr, malloc_usable_size(ptr), m->secret, strlen(m->secret)));
     m->live--;
+    m->bytes -= malloc_usable_size(ptr);
     free(ptr);
 }
 
@@ -109,6 +121,7 @@ void mem_check_empty(const test_mem *m)
 {
     assert_int_equal(m->refs, 0);
     assert_int_equal(m->live, 0);
+    assert_int_equal(m->bytes, 0);
 }
 
 gr_blob mem_blob(test_mem *m, size_t size, uint64_t seed)

@@ -9,6 +9,8 @@ typedef struct test_mem {
     gr_mem vt;          /* for the core */
     gr_blob_ops blobs;  /* likewise; blobs are allocated through vt */
     size_t live;        /* blocks not freed yet, blobs included */
+    size_t bytes;       /* of these */
+    size_t peak;        /* most that they ever were */
     size_t tries;       /* allocations asked for, ever; growing a block is one */
     size_t largest;     /* allocation asked for, bytes */
     size_t created;     /* blobs, ever */

@@ -298,7 +298,9 @@ static size_t chunk_consume(gr_chunk *c, size_t n)
     size_t ref = n - own < c->ref_size ? n - own : c->ref_size;
     c->data += own;
     c->size -= own;
-    c->ref += ref;
+    /* Without an owner it is NULL, to which C lets nobody add even 0. */
+    if (ref)
+        c->ref += ref;
     c->ref_size -= ref;
     return own + ref;
 }

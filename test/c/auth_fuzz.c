@@ -161,8 +161,8 @@ static void check_said(const shake *h)
     size_t names = h->cfg.name.size + h->cfg.target.size;
     size_t hello = HEAD + 44u;
     if (is_server(h))
-        assert_true(h->said.size <= hello + (h->proved ? HEAD + 3 + h->cfg.name.size + PROOF
-                                                       : HEAD + 1));
+        assert_true(h->said.size <=
+                    hello + (h->proved ? HEAD + 3 + h->cfg.name.size + PROOF : HEAD + 1));
     else
         assert_true(h->said.size <= hello + 4 + names + HEAD + PROOF);
 }
@@ -210,8 +210,9 @@ static int play(shake *h, fuzz_in *in)
 
 static int run(const uint8_t *data, size_t size, int cut)
 {
-    static const int client[] = {GR_OK,      GR_NONE,       GR_EMAGIC,   GR_EVERSION,         GR_EPROTO,
-                                 GR_ECOOKIE, GR_EWRONGNODE, GR_EREFUSED, GR_ETLS_NAME_REFUSED};
+    static const int client[] = {GR_OK,         GR_NONE,     GR_EMAGIC,
+                                 GR_EVERSION,   GR_EPROTO,   GR_ECOOKIE,
+                                 GR_EWRONGNODE, GR_EREFUSED, GR_ETLS_NAME_REFUSED};
     static const int server[] = {GR_OK,     GR_NONE,    GR_EMAGIC,     GR_EVERSION,
                                  GR_EPROTO, GR_ECOOKIE, GR_EWRONGNODE, GR_ETLS_NAME};
     fuzz_in in = {data, size};

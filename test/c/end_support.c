@@ -136,7 +136,7 @@ void end_take(test_end *e)
 size_t end_offer(test_end *e, const void *data, size_t size)
 {
     const uint8_t *p = data;
-    const uint8_t *end = p + size;
+    const uint8_t *end = size ? p + size : p;
     while (p < end && e->rc == GR_OK && !gr_session_is_paused(e->s)) {
         gr_iov v[2];
         size_t n;

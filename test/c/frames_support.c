@@ -33,6 +33,82 @@ static size_t fields_of(unsigned type, unsigned flags)
     return (flags & FF_TIMED ? 8u : 0u) + (flags & (FF_LARGE | FF_DEFLATED) ? 4u : 0u);
 }
 
+#define ANY_FLAG 0x7fu
+#define REPLY_FLAGS (FF_LARGE | FF_END | FF_DEFLATED | FF_CONTEXT)
+
+typedef enum { NO, YES, EITHER } trit;
+
+/* Section 3 of the protocol, line by line. */
+static const struct {
+    int client;
+    int server;
+    unsigned flags;
+    trit id;   /* whether it is not 0 */
+    trit slot; /* YES: a slot is always meant, EITHER: if LARGE */
+    int message;
+    uint32_t most; /* bytes of content without LARGE */
+} types[] = {
+    [FT_REQUEST] = {1, 0, ANY_FLAG, YES, EITHER, 1, 16384},
+    [FT_CAST] = {1, 0, ANY_FLAG & ~(unsigned)FF_TIMED, NO, EITHER, 1, 16384},
+    [FT_REPLY] = {0, 1, REPLY_FLAGS, YES, EITHER, 1, 16384},
+    [FT_TOOBIG] = {0, 1, 0, YES, NO, 0, 16},
+    [FT_PING] = {1, 1, 0, NO, NO, 0, 0},
+    [FT_PONG] = {1, 1, 0, NO, NO, 0, 0},
+    [FT_BYE] = {1, 1, 0, NO, NO, 0, 0},
+    [FT_DATA] = {1, 1, FF_END, NO, YES, 0, 65536},
+    [FT_ABORT] = {1, 1, 0, NO, YES, 0, 0},
+    [FT_DONE] = {1, 1, 0, NO, YES, 0, 0},
+    [FT_WINDOW] = {1, 1, 0, EITHER, EITHER, 0, 0},
+    [FT_CANCEL] = {1, 0, 0, YES, NO, 0, 0},
+};
+
+static int flags_allowed(unsigned type, unsigned x)
+{
+    if (x & ~types[type].flags)
+        return 0;
+    if (type == FT_DATA)
+        return 1;
+    if ((x & FF_END && !(x & FF_LARGE)) || (x & FF_CONTEXT && !(x & FF_DEFLATED)) ||
+        (x & FF_CONTEXT && x & (FF_LARGE | FF_ORDERED)) || (x & FF_BROADCAST && !(x & FF_ORDERED)))
+        return 0;
+    return type != FT_REQUEST || !(x & FF_ORDERED) || x & FF_BROADCAST;
+}
+
+static int slot_allowed(unsigned type, unsigned x, unsigned slot)
+{
+    if (type == FT_WINDOW)
+        return slot <= 2;
+    if (types[type].slot == YES || (types[type].slot == EITHER && x & FF_LARGE))
+        return slot < 64;
+    return slot == 0;
+}
+
+static int size_allowed(unsigned type, unsigned x, uint32_t size)
+{
+    size_t fields = types[type].message ? fields_of(type, x) : 0;
+    size_t most = types[type].message && x & FF_LARGE ? 65536 : types[type].most;
+    if (size < fields || size - fields > most)
+        return 0;
+    if (type == FT_DATA)
+        return size > 0 || x & FF_END;
+    return type != FT_TOOBIG || size == 16;
+}
+
+int frames_head_allowed(const uint8_t *p, int from_server)
+{
+    unsigned type = p[0], flags = p[1], slot = (unsigned)get_int(p + 2, 2);
+    uint32_t size = (uint32_t)get_int(p + 4, 4);
+    uint64_t id = get_int(p + 8, 8);
+    if (type < FT_REQUEST || type > FT_CANCEL)
+        return 0;
+    if (!(from_server ? types[type].server : types[type].client))
+        return 0;
+    if (types[type].id != EITHER && (types[type].id == YES) != (id != 0))
+        return 0;
+    return flags_allowed(type, flags) && slot_allowed(type, flags, slot) &&
+           size_allowed(type, flags, size);
+}
+
 void frames_put(test_bytes *out, const frame_seen *f)
 {
     put_int(out, f->type, 1);
@@ -236,13 +312,14 @@ void body_fill(uint8_t *data, size_t size, uint64_t seed)
     size_t head = size < 8 ? 0 : 8;
     for (size_t i = 0; i < head; i++)
         data[i] = (uint8_t)(seed >> (8 * (7 - i)));
-    pattern_fill(data + head, size - head, head ? seed : size);
+    if (size)
+        pattern_fill(data + head, size - head, head ? seed : size);
 }
 
 uint64_t body_seed(const uint8_t *data, size_t size)
 {
     size_t head = size < 8 ? 0 : 8;
     uint64_t seed = head ? get_int(data, 8) : size;
-    assert_true(pattern_matches(data + head, size - head, seed));
+    assert_true(size == 0 || pattern_matches(data + head, size - head, seed));
     return seed;
 }

@@ -77,6 +77,9 @@ typedef struct frames_log {
     uint64_t bytes;     /* of everything, ever */
 } frames_log;
 
+/* Whether the protocol allows a head of 16 bytes to come from a server, or from a client. */
+int frames_head_allowed(const uint8_t *head, int from_server);
+
 /* Appends a frame. */
 void frames_put(test_bytes *out, const frame_seen *f);
 

@@ -363,7 +363,7 @@ static void first_does_not_tear_a_frame(void **state)
                 gr_outq_consume(&q, cut);
                 put_first("ping", 4);
                 if (cut < 4)
-                    expect("head" + cut, 4 - cut);
+                    expect(&"head"[cut], 4 - cut);
                 expect(b.data + (cut < 4 ? 0 : cut - 4), sizes[i] - (cut < 4 ? 0 : cut - 4));
                 expect("ping", 4);
                 expect(other, sizeof other);

@@ -79,6 +79,12 @@ static int resize(gr_reader *r, size_t room)
     return GR_OK;
 }
 
+/* The first byte not yet consumed; without a buffer there is none, and C adds not even 0 to NULL. */
+static uint8_t *first_byte(const gr_reader *r)
+{
+    return r->buf ? r->buf + r->start : NULL;
+}
+
 /* Its content goes into a slot, and need not be there as a whole. */
 static int is_fragment(const gr_frame *f)
 {
@@ -153,11 +159,7 @@ void gr_reader_filled(gr_reader *r, size_t n)
 
 gr_iov gr_reader_raw(const gr_reader *r)
 {
-    gr_iov v = {NULL, 0};
-    if (r->buf) {
-        v.data = r->buf + r->start;
-        v.size = r->end - r->start;
-    }
+    gr_iov v = {first_byte(r), r->end - r->start};
     return v;
 }
 
@@ -175,7 +177,7 @@ static int take_content(gr_reader *r)
     size_t used;
     if (have > r->left)
         have = r->left;
-    int rc = gr_slots_put(&r->slots, r->fragment.slot, r->buf + r->start, have, &used, &r->budget);
+    int rc = gr_slots_put(&r->slots, r->fragment.slot, first_byte(r), have, &used, &r->budget);
     r->start += used;
     r->left -= used;
     r->more = rc == GR_NONE;
@@ -266,7 +268,7 @@ static int is_over_limit(const gr_reader *r, const gr_frame *f)
 static int read_frame(gr_reader *r, gr_input *in)
 {
     gr_frame *f = &in->frame;
-    const uint8_t *at = r->buf + r->start;
+    const uint8_t *at = first_byte(r);
     size_t have = r->end - r->start;
     if (have < GR_FRAME_HEAD)
         return GR_NONE;

@@ -144,7 +144,7 @@ int gr_slots_put(gr_slots *s, unsigned slot, const uint8_t *data, size_t size, s
         size_t n;
         if (!*budget)
             return GR_NONE;
-        rc = inflate_some(m, data + *used, size - *used, &n, budget);
+        rc = inflate_some(m, *used ? data + *used : data, size - *used, &n, budget);
         if (rc != GR_OK && rc != GR_NONE)
             return rc;
         *used += n;

@@ -83,6 +83,65 @@ void data_deflate(test_bytes *out, const uint8_t *data, size_t size, int level, 
     deflateEnd(&z);
 }
 
+void data_inflate_open(z_stream *z)
+{
+    memset(z, 0, sizeof *z);
+    if (inflateInit2(z, -14) != Z_OK)
+        abort();
+}
+
+int data_inflate(const uint8_t *in, size_t in_size, uint8_t *out, size_t most, size_t *size)
+{
+    z_stream z;
+    data_inflate_open(&z);
+    z.next_in = (Bytef *)(uintptr_t)in;
+    z.avail_in = (uInt)in_size;
+    z.next_out = out;
+    z.avail_out = (uInt)most;
+    int rc = in_size ? inflate(&z, Z_SYNC_FLUSH) : Z_OK;
+    *size = most - z.avail_out;
+    uInt left = z.avail_in;
+    uint8_t beyond;
+    if (rc == Z_OK && !z.avail_out) {
+        z.next_out = &beyond;
+        z.avail_out = 1;
+        rc = inflate(&z, Z_SYNC_FLUSH);
+        left = z.avail_in;
+        if (!z.avail_out)
+            rc = Z_DATA_ERROR;
+    }
+    inflateEnd(&z);
+    if (rc == Z_STREAM_END)
+        return left ? -1 : 1;
+    return rc == Z_OK || rc == Z_BUF_ERROR ? 0 : -1;
+}
+
+int data_inflate_context(z_stream *z, const uint8_t *in, size_t in_size, uint8_t *out, size_t size)
+{
+    static const uint8_t tail[] = {0, 0, 0xff, 0xff};
+    test_bytes all = {0};
+    if (!size)
+        return !in_size;
+    if (in_size)
+        bytes_append(&all, in, in_size);
+    bytes_append(&all, tail, sizeof tail);
+    uint8_t *room = malloc(size + 1);
+    if (!room)
+        abort();
+    z->next_in = all.data;
+    z->avail_in = (uInt)all.size;
+    z->next_out = room;
+    z->avail_out = (uInt)size + 1;
+    int rc = inflate(z, Z_SYNC_FLUSH);
+    int right = (rc == Z_OK || rc == Z_BUF_ERROR) && !z->avail_in && z->avail_out == 1 &&
+                z->data_type == 128;
+    if (right)
+        memcpy(out, room, size);
+    free(room);
+    bytes_free(&all);
+    return right;
+}
+
 uint64_t seed_first(uint64_t first)
 {
     const char *only = getenv("GR_SEED");

@@ -114,7 +114,9 @@ static void stream(fuzz_in *in, gr_deflate_streams *streams, uint64_t *prng)
     assert_rc(gr_deflate_stream_open(&s, streams), GR_OK);
     while (!gr_deflate_stream_done(s)) {
         size_t step = gr_deflate_stream_step(s);
-        size_t have = 1 + prng_size(prng, LARGE), room = 1 + prng_size(prng, LARGE);
+        /* Steps of some bytes, but not for all of a large message: it would take too long. */
+        size_t least = size / 64 + 1;
+        size_t have = least + prng_size(prng, LARGE), room = least + prng_size(prng, LARGE);
         size_t used, got;
         have = have < size - at ? have : size - at;
         uint8_t *out = room_for(room);

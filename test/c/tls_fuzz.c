@@ -48,8 +48,11 @@ typedef struct world {
     int touched;   /* whether any byte was changed, lost or made up */
 } world;
 
-/* Made once; what one input leaves in the cache of sessions may be resumed by the next one. */
-static void make_confs(void)
+/*
+ * Made once; what one input leaves in the cache of sessions may be resumed by the next one. Before the
+ * first input, because libFuzzer puts what it sees compared into others, and keys are read here.
+ */
+__attribute__((constructor)) static void make_confs(void)
 {
     static test_mem mem;
     mem_init(&mem);
@@ -271,8 +274,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static world w;
     memset(&w, 0, sizeof w);
     w.in = (fuzz_in){data, size};
-    if (!confs[0].client)
-        make_confs();
     mem_init(&w.mem);
     uint8_t how = fuzz_byte(&w.in);
     w.kind = how / 4 % KINDS;

@@ -138,7 +138,8 @@ clean:
 distclean: clean
 	rm -rf _build doc ebin examples/elixir/_build rebar.lock rebar3.crashdump erl_crash.dump
 
-.PHONY: all deps deps-build deps-certs deps-docs deps-bench deps-matrix test matrix unit-c ct integration elixir xref dialyzer test-asan deps-fuzz fuzz fuzz-test fuzz-merge coverage \
-	docs demo bench shell-master shell-slave shell-master-tls shell-slave-tls certs format format-check clean distclean
+.PHONY: all deps deps-build deps-certs deps-docs deps-bench deps-fuzz deps-matrix test matrix unit-c fuzz \
+	fuzz-test fuzz-merge coverage ct integration test-asan elixir xref dialyzer docs demo bench shell-master \
+	shell-slave shell-master-tls shell-slave-tls certs format format-check clean distclean
 # Prerequisites such as `deps-build all` depend on their order.
 .NOTPARALLEL:

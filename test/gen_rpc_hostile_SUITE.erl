@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Attacks on a node, by somebody without the cookie and by somebody with it, while two nodes go on
-%% calling. Of each the log of the suite has a line: what the calls took before and meanwhile, how much
+%% Attacks on a node, by somebody without the cookie, by somebody with it, and by a server that a node
+%% calls, while two nodes go on calling. Of each the log of the suite has a line: what the calls took before and meanwhile, how much
 %% memory the attack got, and what was logged. Asserted are what stopped it, that honest calls all came
 %% back right, and bounds of memory, atoms and lines.
 -module(gen_rpc_hostile_SUITE).
@@ -18,6 +18,9 @@
          replies_to_nothing/1, bombs_within_the_limit/1, bombs_beyond_what_they_say/1,
          compressed_terms/1, huge_sizes_inside_of_terms/1, new_atoms_by_the_thousand/1,
          replies_nobody_reads/1]).
+-export([answers_that_nobody_asked_for/1, answers_that_break_the_protocol/1,
+         answers_that_are_no_results/1, answers_that_never_end/1]).
+-export([call_here/2]).
 
 -import(gen_rpc_test_node, [call/4, wait/1]).
 -import(gen_rpc_test_stranger, [connect/1, connect/2, hello/2, login/4, frame/3, frame/5,
@@ -27,6 +30,8 @@
 -define(LONG, 60000).
 
 -define(MIB, (1024 * 1024)).
+
+-define(IMPOSTOR, 'impostor@127.0.0.1').
 
 %% What an attack may cost in memory if nothing else is said: some buffers, and garbage of processes.
 -define(LITTLE, 64 * ?MIB).
@@ -47,7 +52,7 @@ suite() ->
     [{timetrap, {seconds, 120}}].
 
 all() ->
-    [{group, without_the_cookie}, {group, with_the_cookie}].
+    [{group, without_the_cookie}, {group, with_the_cookie}, {group, as_server}].
 
 groups() ->
     [{without_the_cookie, [],
@@ -57,7 +62,10 @@ groups() ->
       [million_pings, million_casts, more_than_the_window, sizes_of_four_gigabytes,
        messages_that_never_end, messages_without_end_are_few, cancels_of_nothing,
        replies_to_nothing, bombs_within_the_limit, bombs_beyond_what_they_say, compressed_terms,
-       huge_sizes_inside_of_terms, new_atoms_by_the_thousand, replies_nobody_reads]}].
+       huge_sizes_inside_of_terms, new_atoms_by_the_thousand, replies_nobody_reads]},
+     {as_server, [],
+      [answers_that_nobody_asked_for, answers_that_break_the_protocol,
+       answers_that_are_no_results, answers_that_never_end]}].
 
 init_per_suite(Config) ->
     {ok, _} = application:ensure_all_started(crypto),
@@ -483,6 +491,127 @@ replies_nobody_reads(Config) ->
     modest(Report, 2 * 50 * ?MIB + ?LITTLE),
     ok = gen_tcp:close(Guest).
 
+%%% As a server, to a node that calls it
+
+%% Answers to calls that there are not, by the hundred thousand, are not heard. The real one is.
+answers_that_nobody_asked_for(Config) ->
+    {Client, Server, Impostor} = restart_client(Config, []),
+    Nothing = <<131, 104, 2, 97, 0, 106>>,
+    Report = siege(?FUNCTION_NAME, client, Client, Server,
+                   fun() ->
+                           {Call, Socket, Id} = called(Client, Impostor),
+                           [ok = gen_tcp:send(Socket, [[frame(?REPLY, N, Nothing), frame(?TOOBIG, N, <<N:64, 1:64>>)]
+                                                       || N <- lists:seq(I * 1000 + 1, I * 1000 + 1000),
+                                                          N =/= Id])
+                            || I <- lists:seq(1, 100)],
+                           ok = gen_tcp:send(Socket, frame(?REPLY, Id, term_to_binary({0, at_last}))),
+                           Result = gen_rpc_test_task:result(Call),
+                           ok = gen_tcp:close(Socket),
+                           Result
+                   end),
+    ?assertEqual(at_last, maps:get(result, Report)),
+    only(Report, ["connection lost"], [closed]),
+    modest(Report, ?LITTLE).
+
+%% Whatever a server may not send ends the connection: the call is lost, and no other.
+answers_that_break_the_protocol(Config) ->
+    {Client, Server, Impostor} = restart_client(Config, [{max_message_size, 16 * ?MIB}]),
+    Max = 16#FFFFFFFF,
+    Bomb = deflate(binary:copy(<<0>>, 32 * ?MIB)),
+    Answers = [fun(_) -> frame(?REQUEST, 1, term_to_binary({erlang, halt, []})) end,
+               fun(_) -> frame(?CAST, 0, term_to_binary({erlang, halt, []})) end,
+               fun(_) -> frame(?CANCEL, 1, []) end,
+               fun(_) -> rand:bytes(1000) end,
+               fun(Id) -> <<?REPLY, 0:24, Max:32, Id:64>> end,
+               fun(Id) -> frame(?REPLY, ?LARGE, 0, Id, <<Max:32>>) end,
+               fun(Id) -> frame(?REPLY, ?LARGE bor ?END bor ?DEFLATED, 0, Id, [<<20000:32>>, Bomb]) end,
+               fun(Id) -> frame(?REPLY, ?LARGE bor ?END bor ?DEFLATED, 0, Id,
+                                [<<(16 * ?MIB):32>>, Bomb]) end,
+               fun(Id) -> frame(?REPLY, ?DEFLATED, 0, Id, [<<16384:32>>, rand:bytes(1000)]) end,
+               fun(_) -> frame(?DATA, 0, 5, 0, <<"of what?">>) end,
+               fun(_) -> <<11, 0, 0:16, 0:32, Max:64>> end],
+    Report = siege(?FUNCTION_NAME, client, Client, Server,
+                   fun() ->
+                           [begin
+                                {Call, Socket, Id} = called(Client, Impostor),
+                                ok = gen_tcp:send(Socket, Answer(Id)),
+                                Result = gen_rpc_test_task:result(Call),
+                                ok = gen_tcp:close(Socket),
+                                Result
+                            end || _ <- lists:seq(1, 5), Answer <- Answers]
+                   end),
+    ?assertEqual([{badtcp, protocol_error}], lists:usort(maps:get(result, Report))),
+    only(Report, ["connection lost"], [protocol_error]),
+    modest(Report, 3 * 16 * ?MIB + ?LITTLE).
+
+%% What is no result, or says that it is huge, is told to the caller as such, and the connection lives.
+answers_that_are_no_results(Config) ->
+    {Client, Server, Impostor} = restart_client(Config, []),
+    Compressed = term_to_binary({0, binary:copy(<<0>>, 12 * ?MIB)}, [{compressed, 9}]),
+    Answers = [<<>>, <<131>>, <<131, 108, 16#FFFFFFFF:32>>, <<131, 104, 2, 97, 0, 105, 16#FFFFFFFF:32>>,
+               <<131, 104, 2, 97, 9, 106>>, term_to_binary(whatever), binary:part(Compressed, 0, 12000),
+               <<131, 104, 2, 97, 0, 109, 16#FFFFFFFF:32, "short">>],
+    Report = siege(?FUNCTION_NAME, client, Client, Server,
+                   fun() ->
+                           {Call, Socket, Id} = called(Client, Impostor),
+                           ok = gen_tcp:send(Socket, frame(?REPLY, Id, <<>>)),
+                           First = gen_rpc_test_task:result(Call),
+                           Others = [begin
+                                         Next = call_impostor(Client),
+                                         NextId = gen_rpc_test_impostor:request(Socket),
+                                         ok = gen_tcp:send(Socket, frame(?REPLY, NextId, Answer)),
+                                         gen_rpc_test_task:result(Next)
+                                     end || _ <- lists:seq(1, 20), Answer <- Answers],
+                           ok = gen_tcp:close(Socket),
+                           [First | Others]
+                   end),
+    ?assertEqual([{badtcp, invalid_reply}], lists:usort(maps:get(result, Report))),
+    only(Report, ["connection lost"], [closed]),
+    modest(Report, ?LITTLE).
+
+%% A reply that begins and does not go on holds its size, until its caller has had enough.
+answers_that_never_end(Config) ->
+    {Client, Server, Impostor} = restart_client(Config, [{max_message_size, 16 * ?MIB},
+                                                         {keepalive_interval, 1}]),
+    Report = siege(?FUNCTION_NAME, client, Client, Server,
+                   fun() ->
+                           {Call, Socket, Id} = called(Client, Impostor),
+                           ok = gen_tcp:send(Socket, frame(?REPLY, ?LARGE, 0, Id,
+                                                           [<<(16 * ?MIB):32>>, <<0:80000>>])),
+                           Result = gen_rpc_test_task:result(Call),
+                           true = is_closed(Socket),
+                           ok = gen_tcp:close(Socket),
+                           Result
+                   end),
+    ?assertEqual({badtcp, keepalive_timeout}, maps:get(result, Report)),
+    only(Report, ["connection lost"], [keepalive_timeout]),
+    modest(Report, 16 * ?MIB + ?LITTLE).
+
+%% The client knows the way to the server, and to one that is none. It tries anew for each call.
+restart_client(Config, Settings) ->
+    {_, #{node := Node, port := Port}} = restart(Config, []),
+    Listener = gen_rpc_test_impostor:listen(),
+    Ways = #{Node => {tcp, Port}, ?IMPOSTOR => {tcp, gen_rpc_test_impostor:port(Listener)}},
+    {Client, Server} =
+        gen_rpc_test_pair:restart(pair(Config), [{client_config_per_node, {internal, Ways}},
+                                                 {reconnect_backoff_max, 0} | Settings],
+                                  [{tcp_server_port, Port}]),
+    {Client, Server, Listener}.
+
+%% A call, and the socket on which it has arrived.
+called(Client, Listener) ->
+    Call = call_impostor(Client),
+    Cookie = atom_to_binary(call(Client, erlang, get_cookie, [])),
+    Socket = gen_rpc_test_impostor:let_in(Listener, Cookie),
+    {Call, Socket, gen_rpc_test_impostor:request(Socket)}.
+
+call_impostor(Client) ->
+    gen_rpc_test_task:start(fun() -> call(Client, ?MODULE, call_here, [?IMPOSTOR, ?LONG]) end).
+
+%% On the client.
+call_here(Node, Timeout) ->
+    gen_rpc:call(Node, erlang, node, [], Timeout).
+
 %%% Helpers
 
 pair(Config) -> maps:get(pair, proplists:get_value(tls, Config)).
@@ -497,12 +626,14 @@ restart_tls(Config, ServerSettings) ->
 
 %% Honest calls go on, and all come back right; afterwards nothing is left.
 siege(Name, Client, Server, Attack) ->
-    #{node := Node} = Server,
-    Report = gen_rpc_test_siege:run(Client, Server, Attack),
+    siege(Name, server, Client, Server, Attack).
+
+siege(Name, Victim, Client, #{node := Node} = Server, Attack) ->
+    Report = gen_rpc_test_siege:run(Client, Server, Victim, Attack),
     ok = gen_rpc_test_siege:report(Name, Report),
     ?assertEqual([], maps:get(wrong, Report)),
     ?assert(maps:get(calls, maps:get(calls, Report)) > 0),
-    ?assertEqual([Node], call(Client, gen_rpc, nodes, [])),
+    wait(fun() -> call(Client, gen_rpc, nodes, []) =:= [Node] end),
     Report.
 
 modest(#{memory := Memory}, Bound) ->

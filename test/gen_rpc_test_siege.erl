@@ -1,9 +1,9 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Two honest nodes that go on calling while a third party attacks the serving one: what their calls
-%% took before and meanwhile, how much memory the server had at most, and what it logged.
+%% Two honest nodes that go on calling while a third party attacks one of them: what their calls took
+%% before and meanwhile, how much memory the victim had at most, and what it logged.
 -module(gen_rpc_test_siege).
 
--export([run/3, report/2]).
+-export([run/4, report/2]).
 -export([call_on/2, watch/0, ask/2]).
 
 -import(gen_rpc_test_node, [call/4]).
@@ -25,19 +25,21 @@
                           wrong := [term()],  % results of calls that are not what they should be
                           memory := integer(), % bytes at most, beyond what was there before
                           atoms := integer(),  % how many more than before
-                          lines := non_neg_integer(), % of gen_rpc, in the server's log
+                          lines := non_neg_integer(), % of gen_rpc, in the victim's log
                           reasons := #{{What :: string(), Reason :: term()} => pos_integer()},
                           left_out := non_neg_integer()}. % lines over the limit
 -export_type([report/1]).
 
-%% Runs the attack in the calling process.
--spec run(gen_rpc_test_node:t(), gen_rpc_test_node:t(), fun(() -> Result)) -> report(Result).
-run(Client, #{node := Node} = Server, Attack) ->
+%% Runs the attack on one of the two in the calling process.
+-spec run(gen_rpc_test_node:t(), gen_rpc_test_node:t(), client | server, fun(() -> Result)) ->
+          report(Result).
+run(Client, #{node := Node} = Server, Whom, Attack) ->
+    Victim = case Whom of client -> Client; server -> Server end,
     %% Once before anything is measured, so that all code is loaded.
     Node = call(Client, gen_rpc, call, [Node, erlang, node, []]),
-    ok = gen_rpc_test_events:clear(Server),
-    Atoms = call(Server, erlang, system_info, [atom_count]),
-    Watcher = call(Server, erlang, spawn, [?MODULE, watch, []]),
+    ok = gen_rpc_test_events:clear(Victim),
+    Atoms = call(Victim, erlang, system_info, [atom_count]),
+    Watcher = call(Victim, erlang, spawn, [?MODULE, watch, []]),
     Calm = start(Client, Node),
     timer:sleep(?BEFORE),
     {Before, WrongBefore} = stop(Client, Calm),
@@ -50,9 +52,9 @@ run(Client, #{node := Node} = Server, Attack) ->
                      erlang:raise(Class, Reason, Stack)
              end,
     {During, Wrong} = stop(Client, Callers),
-    Memory = call(Server, ?MODULE, ask, [Watcher, peak]),
-    More = call(Server, erlang, system_info, [atom_count]) - Atoms,
-    Lines = [Report || #{report := #{what := _} = Report} <- gen_rpc_test_events:ours(Server)],
+    Memory = call(Victim, ?MODULE, ask, [Watcher, peak]),
+    More = call(Victim, erlang, system_info, [atom_count]) - Atoms,
+    Lines = [Report || #{report := #{what := _} = Report} <- gen_rpc_test_events:ours(Victim)],
     #{result => Result, calls_before => latency(Before), calls => latency(During),
       wrong => WrongBefore ++ Wrong, memory => Memory, atoms => More, lines => length(Lines),
       reasons => reasons(Lines), left_out => lists:sum([N || #{left_out := N} <- Lines])}.
@@ -108,7 +110,7 @@ latency(Times) ->
          end,
     #{calls => N, p50 => At(50), p99 => At(99), max => At(100)}.
 
-%%% On the server
+%%% On the victim
 
 %% Looks at the VM's memory until it is asked for the most.
 -spec watch() -> ok.

@@ -389,8 +389,9 @@ waiting_calls(Client, Server) ->
     Node = node(Server),
     Served = served(Server),
     Tasks = gen_rpc_test_task:start(
-              ?CALLERS, fun(_) -> call(Client, gen_rpc, call, [Node, gen_rpc_test_ledger, linger, [],
-                                                               ?LONG])
+              ?CALLERS, fun(_) ->
+                                call(Client, gen_rpc, call,
+                                     [Node, gen_rpc_test_ledger, linger, [], ?LONG])
                         end),
     wait(fun() -> served(Server) =:= Served + ?CALLERS end),
     Tasks.

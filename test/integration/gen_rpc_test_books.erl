@@ -32,8 +32,8 @@ records(Dir, Suffix, Size) ->
 files(Dir, Suffix) ->
     filelib:wildcard(filename:join(Dir, "*." ++ Suffix)).
 
-%% `Killed' are the lives of sites that were ended with their callers at work. Each of these may have
-%% had one call under way, and nobody knows what became of it.
+%% `Killed' are the lives of sites that were ended with their callers at work. Each of these may
+%% have had one call under way, and nobody knows what became of it.
 -spec check(file:filename(), Killed :: [{byte(), byte()}]) -> result().
 check(Dir, Killed) ->
     Ran = ets:new(ran, [set, private]),
@@ -45,8 +45,8 @@ check(Dir, Killed) ->
     Result = ets:foldl(fun(Entry, Acc) -> nobody_knows(Entry, Killed, Acc) end, Called, Ran),
     check_unknown(Ran, Result).
 
-%% Two of the same number, or ordered casts of one caller that did not run in its order. Those over a
-%% new connection may overtake what still runs from the one that was lost.
+%% Two of the same number, or ordered casts of one caller that did not run in its order. Those over
+%% a new connection may overtake what still runs from the one that was lost.
 read_served(File, Ran, Acc0) ->
     Server = site_of(File),
     {Result, _} =
@@ -125,8 +125,10 @@ count(What, Acc) ->
 increment(Key, Map) ->
     maps:update_with(Key, fun(N) -> N + 1 end, 1, Map).
 
-wrong(true, What, #{wrong := Wrong} = Acc) when length(Wrong) < ?MOST -> Acc#{wrong := [What | Wrong]};
-wrong(_, _What, Acc) -> Acc.
+wrong(true, What, #{wrong := Wrong} = Acc) when length(Wrong) < ?MOST ->
+    Acc#{wrong := [What | Wrong]};
+wrong(_, _What, Acc) ->
+    Acc.
 
 shown(Number) ->
     gen_rpc_test_ledger:of_number(Number).

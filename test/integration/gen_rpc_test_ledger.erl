@@ -1,13 +1,13 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% Runs on the sites: callers that give each call and cast a number of its own, and the function that
-%% they call. Callers write down what they were told, servers what they ran, before they answer. It
+%% Runs on the sites: callers that give each call and cast a number of its own, and the function
+%% that they call. Callers write down what they were told, servers what they ran, before they answer. It
 %% is in the kernel's hands then, so it outlives a node that is killed. gen_rpc_test_books reads it.
 -module(gen_rpc_test_ledger).
 
 -export([open/1, close/0, start_callers/1, stop_callers/0]).
 -export([calls/3, reply/2, linger/0, wake/0]).
 -export([run/2, answer/1, number/1, of_number/1, kinds/0]).
--export([caller_bytes/0, server_bytes/0, outcome/1]).
+-export([caller_bytes/0, server_bytes/0, called/3, outcome/1]).
 
 -type kind() :: call | cast | ordered_cast | async_call | large_call | keyed_call.
 -type outcome() :: value | nodedown | timeout | badtcp | sent | wrong_value | stray_message | other.
@@ -44,7 +44,8 @@
 %% Records that are written at once, at most.
 -define(BATCH, 500).
 
-%% In the list of kinds, of which a caller takes one by chance, each has as many places as its share.
+%% In the list of kinds, of which a caller takes one by chance, each has as many places as
+%% its share.
 -define(MIX, {call, call, call, call, call, call, call, call, call, call,
               cast, cast, cast, cast, ordered_cast, ordered_cast,
               async_call, keyed_call, keyed_call}).
@@ -130,6 +131,11 @@ of_number(Number) ->
 -spec kinds() -> [kind()].
 kinds() -> [call, cast, ordered_cast, async_call, large_call, keyed_call].
 
+%% A caller's record.
+-spec called(non_neg_integer(), byte(), outcome()) -> binary().
+called(Number, Server, Outcome) ->
+    <<Number:64, Server, (index(Outcome, outcomes()))>>.
+
 -spec outcome(byte()) -> outcome().
 outcome(Byte) -> lists:nth(Byte + 1, outcomes()).
 
@@ -211,7 +217,7 @@ one(#{server := Server, node := Node, payload := Payload}, #{kind := Kind, seq :
     Result = send(Kind, Node, [Number, Part]),
     Outcome = stray(told(Kind, Number, Part, Result)),
     _ = Outcome =:= other andalso logger:error("~p was told ~p", [Kind, Result]),
-    ok = note(?CALLED, <<Number:64, Server, (index(Outcome, outcomes()))>>),
+    ok = note(?CALLED, called(Number, Server, Outcome)),
     _ = lists:member(Outcome, [value, sent]) orelse receive after ?PAUSE -> ok end,
     Of#{seq := Seq + 1}.
 

@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% A network of the test's own: for each site a network namespace with an address, joined by a router,
-%% which is the namespace that test/run_integration has made for the whole run. Faults are made with
+%% A network of the test's own: for each site a network namespace with an address, joined by a
+%% router, which is the namespace that test/run_integration has made for the whole run. Faults are made with
 %% `ip' and `tc', none of them by the sites themselves.
 %%
 %% What can hurt: outside of such a namespace this would change the machine's own network. So it

@@ -15,7 +15,6 @@
                before := #{atom() => non_neg_integer()}, % its resources without gen_rpc
                options := [option()]}.
 -type option() :: {first_path, file:filename()} % comes before all other modules
-                | {prepare, string()}           % for the shell that becomes the node
                 | {atom(), term()}.             % for gen_rpc_test_node:start/2, and settings
 -export_type([t/0, option/0]).
 
@@ -59,7 +58,7 @@ prepare(I, Options) ->
         ++ proplists:get_value(args, Options, [])
         ++ lists:append([["-pa", Dir] || {first_path, Dir} <- Options]), % the last comes first
     At = gen_rpc_test_node:keep(
-           gen_rpc_test_node:start(name(I), [{exec, exec(I, Options)},
+           gen_rpc_test_node:start(name(I), [{exec, exec(I)},
                                              {args, Args},
                                              {host, gen_rpc_test_net:address(I)},
                                              {tcp_server_port, 0} | OfNode])),
@@ -69,18 +68,17 @@ prepare(I, Options) ->
     #{site => I, node => maps:get(node, At), at => At, os_pid => gen_rpc_test_node:os_pid(At),
       options => Options, before => resources(At)}.
 
-exec(I, Options) ->
-    Shell = lists:join(" && ", [?LOG_DISK, "ulimit -n " ?DESCRIPTORS,
-                                proplists:get_value(prepare, Options, "true"), "exec \"$@\""]),
+exec(I) ->
     {os:find_executable("ip"),
-     ["netns", "exec", gen_rpc_test_net:namespace(I), "/bin/sh", "-c", lists:append(Shell), "sh",
+     ["netns", "exec", gen_rpc_test_net:namespace(I), "/bin/sh", "-c",
+      ?LOG_DISK " && ulimit -n " ?DESCRIPTORS " && exec \"$@\"", "sh",
       os:find_executable("erl")]}.
 
 %% Starts gen_rpc there.
 -spec serve(t()) -> t().
 serve(#{at := At, options := Options} = Site) ->
     Settings = [Option || {Key, _} = Option <- Options,
-                          not lists:member(Key, [first_path, prepare, args, env])],
+                          not lists:member(Key, [first_path, args, env])],
     Site#{at := gen_rpc_test_node:restart_app(
                   At, lists:ukeysort(1, Settings ++ [{tcp_server_port, port(tcp)} | ?SETTINGS]))}.
 

@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% The ledger test: callers on all sites call all others, first when nothing is the matter, then under
-%% faults at random, then in peace again.
+%% The ledger test: callers on all sites call all others, first when nothing is the matter, then
+%% under faults at random, then in peace again.
 -module(gen_rpc_test_storm).
 
 -export([run/1]).
@@ -21,8 +21,8 @@
 %% Faults that are there at once, each on a site of its own.
 -define(AT_ONCE, 2).
 
-%% How long a fault lasts, and the time until the next, ms: some shorter, some longer than it takes a
-%% peer to notice.
+%% How long a fault lasts, and the time until the next, ms: some shorter, some longer than it takes
+%% a peer to notice.
 -define(LONGEST, 5000).
 -define(LONGEST_REST, 500).
 
@@ -59,8 +59,9 @@ left(#{site := I} = Site) ->
     Left.
 
 report(#{table := Table}) ->
-    say("faults: ~ts", [lists:join(", ", [io_lib:format("~b ~s", [N, Fault])
-                                          || {{fault, Fault}, N} <- lists:sort(ets:tab2list(Table))])]).
+    Faults = [io_lib:format("~b ~s", [N, Fault])
+              || {{fault, Fault}, N} <- lists:sort(ets:tab2list(Table))],
+    say("faults: ~ts", [lists:join(", ", Faults)]).
 
 say(Format, A) ->
     io:format(user, Format ++ "~n", A).

@@ -21,6 +21,7 @@
 -define(FORGET, 60000).
 
 -record(state, {dest :: gen_rpc:dest(),
+                settings = 0 :: gen_rpc_config:generation(), % those of this attempt
                 phase = new :: new | asking | connecting | up | closing | pausing,
                 source :: gen_rpc_foreign:t() | undefined, % while it is asked
                 driver = tcp :: gen_rpc_config:driver(), % known when it connects
@@ -168,8 +169,9 @@ format_status(Status) ->
 
 %%% Connecting
 
-find(#state{dest = Dest} = State) ->
+find(#state{dest = Dest} = State0) ->
     Node = gen_rpc_dest:node(Dest),
+    State = State0#state{settings = gen_rpc_config:generation()},
     case gen_rpc_target:find(Node) of
         {ok, Targets} -> connect(State, Targets);
         {ask, {M, F}} -> ask(State, {M, F, [Node]});
@@ -283,7 +285,8 @@ is_news(_Reason, undefined) -> true;
 is_news(Reason, #{reason := Before}) -> Reason =/= Before.
 
 log_failure(#state{dest = Dest, failure = {Reason, Address}}) ->
-    Report = gen_rpc_log:reason(Reason, #{what => "cannot connect", node => gen_rpc_dest:node(Dest)}),
+    Node = gen_rpc_dest:node(Dest),
+    Report = gen_rpc_log:reason(Reason, #{what => "cannot connect", node => Node}),
     gen_rpc_log:warning(maps:merge(Report, where(Address))).
 
 where(undefined) -> #{};
@@ -294,7 +297,7 @@ tell(#state{waiting = Waiting}, Message) ->
 
 %%% Trying again
 
-pause(#state{dest = Dest, failure = {Reason, _}} = State, Max) ->
+pause(#state{dest = Dest, settings = Settings, failure = {Reason, _}} = State, Max) ->
     Now = erlang:monotonic_time(millisecond),
     Absent0 = absent(State, Max, Now),
     Demand = maps:get(demand, Absent0),
@@ -302,7 +305,6 @@ pause(#state{dest = Dest, failure = {Reason, _}} = State, Max) ->
                  true -> Now;
                  false -> maps:get(wanted, Absent0)
              end,
-    Settings = gen_rpc_config:generation(),
     case Now - Wanted < ?FORGET of
         true ->
             ok = gen_rpc_registry:unreachable(Dest, self(), {Reason, Settings}, Demand),
@@ -315,8 +317,8 @@ pause(#state{dest = Dest, failure = {Reason, _}} = State, Max) ->
             {stop, normal, State}
     end.
 
-absent(#state{absent = undefined, failure = {Reason, _}}, Max, Now) ->
-    #{reason => Reason, settings => gen_rpc_config:generation(), backoff => gen_rpc_backoff:new(Max),
+absent(#state{absent = undefined, settings = Settings, failure = {Reason, _}}, Max, Now) ->
+    #{reason => Reason, settings => Settings, backoff => gen_rpc_backoff:new(Max),
       pause => undefined, demand => gen_rpc_registry:demand(), wanted => Now};
 absent(#state{absent = Absent}, _Max, _Now) ->
     Absent.

@@ -133,8 +133,8 @@ accepted(Child, Address, State) ->
         none -> refuse(Child, Address, no_cookie), State
     end.
 
-let_in(Child, {Ip, _} = Address, #{max_running := MaxRunning, tell_cancels := TellCancels} = Connection,
-       #state{half_open = HalfOpen, driver = Driver} = State) ->
+let_in(Child, {Ip, _} = Address, Connection, #state{half_open = HalfOpen, driver = Driver} = State) ->
+    #{max_running := MaxRunning, tell_cancels := TellCancels} = Connection,
     Stranger = #{address => Address, limited => MaxRunning =/= infinity, killing => TellCancels},
     Added = gen_rpc_half_open:add(Child, Stranger, Ip, HalfOpen),
     _ = gen_rpc_port:handshake(Child, maps:merge(Connection, security(Driver))),
@@ -161,8 +161,9 @@ down(Child, Reason, State) ->
         error ->
             %% Lost while it was handed over; the acceptor finds it down when it activates it. Or we
             %% have closed it.
-            _ = Reason =:= closed orelse erlang:port_info(Child, id) =:= undefined orelse
-                gen_rpc_log:notice(gen_rpc_log:reason(Reason, #{what => "incoming connection lost"})),
+            IsQuiet = Reason =:= closed orelse erlang:port_info(Child, id) =:= undefined,
+            Report = gen_rpc_log:reason(Reason, #{what => "incoming connection lost"}),
+            _ = IsQuiet orelse gen_rpc_log:notice(Report),
             State
     end.
 

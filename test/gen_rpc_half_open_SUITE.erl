@@ -67,7 +67,7 @@ one_address_has_its_own_limit(Config) ->
     ?assertEqual(5, half_open(Server)),
     Lines = lines(Server, "peer refused"),
     ?assertEqual([{max_half_open_per_address, "127.0.0.9"}],
-                 lists:usort([{Reason, Address} || #{reason := Reason, address := Address} <- Lines])),
+                 lists:usort([{R, Address} || #{reason := R, address := Address} <- Lines])),
     lists:foreach(fun gen_tcp:close/1, Silent).
 
 %% Places are for those who have not said who they are. A node gives its own back when it has.
@@ -147,7 +147,8 @@ crowded(#{max_half_open_per_address := One, max_half_open := All}, Mine, In) ->
 networks_of_ipv6(_Config) ->
     Limits = #{max_half_open => 10, max_half_open_per_address => 1},
     Same = fun(First, Second) ->
-                      {ok, H} = gen_rpc_half_open:add(1, about, First, gen_rpc_half_open:new(Limits)),
+                      Empty = gen_rpc_half_open:new(Limits),
+                      {ok, H} = gen_rpc_half_open:add(1, about, First, Empty),
                       case gen_rpc_half_open:add(2, about, Second, H) of
                           {replaces, {1, about}, max_half_open_per_address, _} -> true;
                           {ok, _} -> false

@@ -51,7 +51,9 @@ end_per_testcase(_Case, Config) ->
 nobody_waits_for_a_dead_node(Config) ->
     {Client, Hole} = refused_then_silent(Config),
     Calls = gen_rpc_test_task:start(
-              50, fun(_) -> run(Client, fun() -> [echo_here(?AWAY) || _ <- lists:seq(1, 20)] end) end),
+              50, fun(_) ->
+                          run(Client, fun() -> [echo_here(?AWAY) || _ <- lists:seq(1, 20)] end)
+                  end),
     ?assertEqual([?NODEDOWN], lists:usort(lists:append(gen_rpc_test_task:results(Calls)))),
     ?assertEqual([], call(Client, gen_rpc, nodes, [])),
     ok = gen_rpc_test_hole:close(Hole).
@@ -182,7 +184,7 @@ pauses_get_longer(_Config) ->
               ?FORALL({Max, N}, {range(1, 100000), range(1, 30)},
                       begin
                           Longest = [min(Max, 100 bsl I) || I <- lists:seq(0, N - 1)],
-                          lists:all(fun({Pause, Most}) -> Pause =< Most andalso 2 * Pause >= Most end,
+                          lists:all(fun({P, Most}) -> P =< Most andalso 2 * P >= Most end,
                                     lists:zip(pauses(N, gen_rpc_backoff:new(Max)), Longest))
                       end),
               [{to_file, user}])),
@@ -235,7 +237,7 @@ echo_here(Dest) ->
 owner(Client, Dest) ->
     call(Client, gen_rpc_registry, client, [Dest]).
 
-%%% Inside of a client: its record begins with the destination and the phase, and ends with what it
+%%% Inside of a client: its record begins with destination, settings and phase, and ends with what it
 %%% knows of a node that is away
 
 state(Client, Dest) ->
@@ -243,7 +245,7 @@ state(Client, Dest) ->
     call(Client, sys, get_state, [Pid]).
 
 phase(Client, Dest) ->
-    element(3, state(Client, Dest)).
+    element(4, state(Client, Dest)).
 
 absent(State) ->
     element(tuple_size(State), State).
@@ -270,4 +272,4 @@ pause_for_ever(Client, Dest) ->
     change_absent(Client, Dest, fun(Absent) -> Absent#{pause := make_ref()} end).
 
 a_minute_passes(Client, Dest) ->
-    change_absent(Client, Dest, fun(#{wanted := Wanted} = Absent) -> Absent#{wanted := Wanted - 60000} end).
+    change_absent(Client, Dest, fun(#{wanted := At} = Absent) -> Absent#{wanted := At - 60000} end).

@@ -138,7 +138,7 @@ wrong_version(Config) ->
       fun() ->
               [?assertError(badarg, open_port({spawn_driver, "gen_rpc_drv" ++ Rest}, []))
                || Rest <- ["", " ", " 3", " 40", " 4 ", " 4x", " four"]],
-              Port = open_port({spawn_driver, "gen_rpc_drv 4"}, []),
+              Port = open_port({spawn_driver, "gen_rpc_drv 5"}, []),
               ?assertError(badarg, erlang:port_call(Port, 0, nothing)),
               ok = gen_rpc_port:close(Port)
       end).

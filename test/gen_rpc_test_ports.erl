@@ -102,10 +102,20 @@ settings() ->
 tag(Term) ->
     term_to_binary(Term).
 
-%% The next message that comes.
+%% The next message that comes; but a port that listens has its question answered.
 -spec next() -> term().
 next() ->
-    receive Message -> Message after ?WAIT -> error(no_message) end.
+    receive
+        {Port, flush} = Message ->
+            case gen_rpc_port:info(Port) of
+                undefined -> ok = gen_rpc_port:flush(Port), next();
+                _Connection -> Message
+            end;
+        Message ->
+            Message
+    after ?WAIT ->
+        error(no_message)
+    end.
 
 %% The next message but those that ask for a flush.
 -spec unflushed() -> term().

@@ -920,7 +920,7 @@ node_ends(Config, End, Reason) ->
     end,
     ?assertEqual({badrpc, nodedown}, echo(Client, Node)),
     Again = Start(Port),
-    ?assertEqual(Node, echo(Client, Node)),
+    wait(fun() -> echo(Client, Node) =:= Node end),
     ok = gen_rpc_test_node:stop(Again).
 
 never_returns(Client, Node) ->
@@ -982,7 +982,7 @@ reset_in_handshake(Config) ->
          ok = gen_rpc_test_proxy:reset_after(Proxy, Direction, Bytes),
          ?assertMatch({Direction, Bytes, {Error, _}} when Error =:= badrpc; Error =:= badtcp,
                       {Direction, Bytes, echo(Client, Node)}),
-         ?assertEqual(Node, echo(Client, Node)),
+         wait(fun() -> echo(Client, Node) =:= Node end),
          ok = gen_rpc_test_proxy:stop(Proxy)
      end || Direction <- [to_server, to_client], Bytes <- [0, 1, 5, 60, 500, 800, 1000]].
 

@@ -440,6 +440,20 @@ static void context_tail_does_not_travel(void **state)
 }
 
 /* Every bit of one message changed: an error there or later, or other bytes; never a crash. */
+/* What another program leaves out may be the end of bytes that are as they were before. */
+static void context_tail_may_be_content(void **state)
+{
+    (void)state;
+    static const uint8_t stored[] = {0x00, 6, 0, 0xf9, 0xff, 'a', 'b'};
+    uint8_t out[6];
+    restart();
+    assert_rc(gr_inflate_context(inf, stored, sizeof stored, out, sizeof out), GR_OK);
+    assert_memory_equal(out, "ab\0\0\xff\xff", sizeof out);
+    assert_rc(gr_inflate_context(inf, stored, sizeof stored, out, sizeof out), GR_OK);
+    restart();
+    assert_rc(gr_inflate_context(inf, stored, sizeof stored, out, sizeof out - 1), GR_EPROTO);
+}
+
 static void corrupt_context_does_no_harm(void **state)
 {
     (void)state;
@@ -534,6 +548,7 @@ int main(void)
         test_of(begin_forgets_everything),
         context_test_of(context_follows),
         context_test_of(context_out_of_step_fails),
+        context_test_of(context_tail_may_be_content),
         context_test_of(context_size_must_be_true),
         context_test_of(context_message_must_be_whole),
         context_test_of(context_tail_does_not_travel),

@@ -76,6 +76,15 @@ static int run(gr_inflate *i, uint8_t *out, size_t room, int flush)
 }
 
 /*
+ * Whether there is nothing to come without more input. To ask zlib for it nevertheless would change what
+ * it says of where it is.
+ */
+static int is_at_rest(const gr_inflate *i)
+{
+    return !i->z.avail_in && i->z.data_type == BETWEEN_BLOCKS;
+}
+
+/*
  * Decompresses the input into room for at most what is missing, and goes on to the stream's end when
  * nothing is. As run, and GR_EPROTO when there is more.
  */
@@ -91,7 +100,7 @@ static int pump(gr_inflate *i, uint8_t *out, size_t room, size_t *filled, int fl
         *filled = (size_t)(i->z.next_out - out);
         i->left -= *filled;
     }
-    if (!i->left && rc != Z_STREAM_END) {
+    if (!i->left && rc != Z_STREAM_END && !is_at_rest(i)) {
         uint8_t beyond;
         rc = run(i, &beyond, 1, flush);
         if (rc >= 0 && !i->z.avail_out)

@@ -412,7 +412,7 @@ note_call_at(Client, Dest, Timeout) ->
 binaries(Node) ->
     run(Node, fun() ->
                       _ = [erlang:garbage_collect(Pid) || Pid <- processes()],
-                      erlang:memory(binary)
+                      gen_rpc_test_node:memory(binary)
               end).
 
 %% So does the client with a large reply, and the server does not send the rest of it.

@@ -212,12 +212,12 @@ casts_to_a_frozen_peer(Config) ->
 
 %% How many bytes the node's memory grew by, at most.
 cast_megabytes(Node, N) ->
-    Before = erlang:memory(total),
+    Before = gen_rpc_test_node:memory(total),
     Sizes = [begin
                  Megabyte = crypto:strong_rand_bytes(1024 * 1024),
                  true = gen_rpc:cast(Node, erlang, byte_size, [Megabyte], 10),
                  true = erlang:garbage_collect(),
-                 erlang:memory(total)
+                 gen_rpc_test_node:memory(total)
              end || _ <- lists:seq(1, N)],
     lists:max(Sizes) - Before.
 

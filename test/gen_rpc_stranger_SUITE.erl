@@ -224,7 +224,7 @@ bad_frames(Config) ->
 %% A length over max_message_size is refused when it is read: nothing is allocated for it.
 length_over_the_limit(Config) ->
     {_, Server} = restart(Config, [{max_message_size, 1024 * 1024}]),
-    Binaries = call(Server, erlang, memory, [binary]),
+    Binaries = call(Server, gen_rpc_test_node, memory, [binary]),
     [begin
          Guest = log_in(Server),
          ok = gen_tcp:send(Guest, <<Type, 0:24, Size:32, Id:64>>),
@@ -232,7 +232,7 @@ length_over_the_limit(Config) ->
          ok = gen_tcp:close(Guest)
      end || {Type, Id} <- [{?REQUEST, 1}, {?CAST, 0}], Size <- [1024 * 1024 + 1, 16#FFFFFFFF]],
     wait(fun() -> gen_rpc_test_node:acceptors(Server) =:= [] end),
-    wait(fun() -> call(Server, erlang, memory, [binary]) < Binaries + 1024 * 1024 end).
+    wait(fun() -> call(Server, gen_rpc_test_node, memory, [binary]) < Binaries + 1024 * 1024 end).
 
 %% An id can be used again only when its request is answered.
 same_id_twice(Config) ->

@@ -442,7 +442,7 @@ look() ->
     ok = file:close(File),
     [_, Pages | _] = binary:split(Line, <<" ">>, [global]),
     #{rss => 4096 * binary_to_integer(Pages),
-      binary => erlang:memory(binary),
+      binary => gen_rpc_test_node:memory(binary),
       processes => erlang:system_info(process_count)}.
 
 %% Workers on the calling node.

@@ -10,7 +10,7 @@
 -export([connection/2, local_connection/1, acceptors/1, local_acceptors/0, local_acceptor_ports/0,
          half_open/1, half_open/2]).
 -export([resources/1, expect_resources/2, local_resources/0, leftovers/1, local_leftovers/0,
-         driver_memory/1, local_driver_memory/0]).
+         driver_memory/1, local_driver_memory/0, memory/1]).
 
 -type t() :: #{peer := pid(), node := node(), port := inet:port_number(),
                ssl_port => inet:port_number()}.
@@ -268,6 +268,16 @@ driver_allocators() ->
     case erlang:system_info({allocator_sizes, driver_alloc}) of
         false -> [];
         Sizes -> Sizes
+    end.
+
+%% Bytes of memory that the VM has of a kind. Under test/run_asan it does not count: then 0, and it is
+%% the sanitizer's to look after memory.
+-spec memory(total | binary) -> non_neg_integer().
+memory(Kind) ->
+    try
+        erlang:memory(Kind)
+    catch
+        error:notsup -> 0
     end.
 
 %% What a stopped gen_rpc has left on the node: [] if all is well.

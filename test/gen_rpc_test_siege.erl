@@ -116,14 +116,14 @@ latency(Times) ->
 -spec watch() -> ok.
 watch() ->
     _ = process_flag(priority, high),
-    Start = erlang:memory(total),
+    Start = gen_rpc_test_node:memory(total),
     watch(Start, Start).
 
 watch(Start, Peak) ->
     receive
-        {From, peak} -> From ! {self(), max(Peak, erlang:memory(total)) - Start}, ok
+        {From, peak} -> From ! {self(), max(Peak, gen_rpc_test_node:memory(total)) - Start}, ok
     after ?SAMPLE ->
-        watch(Start, max(Peak, erlang:memory(total)))
+        watch(Start, max(Peak, gen_rpc_test_node:memory(total)))
     end.
 
 %%% On both

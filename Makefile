@@ -65,7 +65,7 @@ fuzz: deps-fuzz
 	@$(MAKE) -C test/c -f fuzz.mk run
 
 fuzz-test:
-	@$(MAKE) -C test/c -f fuzz.mk test SECONDS=5
+	@$(MAKE) -C test/c -f fuzz.mk test SECONDS=10
 
 fuzz-merge: deps-fuzz
 	@$(MAKE) -C test/c -f fuzz.mk merge

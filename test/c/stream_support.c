@@ -7,7 +7,7 @@
 #include "cmocka_support.h"
 
 /* Of a message, bytes: some fragments. */
-#define BODY_MAX ((size_t)300000)
+#define BODY_MAX ((size_t)150000)
 #define FRAGMENT_MAX ((size_t)64 * 1024)
 #define HEAD 16u
 

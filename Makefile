@@ -101,6 +101,11 @@ docs: deps-docs
 demo: deps-build all
 	escript examples/demo.escript
 
+# Mixed traffic for so long: make soak MINUTES=30
+soak: MINUTES := 30
+soak: deps
+	@test/run_soak $(MINUTES)
+
 bench: deps-bench all
 	bench/run $(BENCH_ARGS)
 
@@ -139,7 +144,7 @@ distclean: clean
 	rm -rf _build doc ebin examples/elixir/_build rebar.lock rebar3.crashdump erl_crash.dump
 
 .PHONY: all deps deps-build deps-certs deps-docs deps-bench deps-fuzz deps-matrix test matrix unit-c fuzz \
-	fuzz-test fuzz-merge coverage ct integration test-asan elixir xref dialyzer docs demo bench shell-master \
+	fuzz-test fuzz-merge coverage ct integration test-asan soak elixir xref dialyzer docs demo bench shell-master \
 	shell-slave shell-master-tls shell-slave-tls certs format format-check clean distclean
 # Prerequisites such as `deps-build all` depend on their order.
 .NOTPARALLEL:

@@ -73,7 +73,8 @@ manage(Starter, Servers, Workers) ->
     receive
         {stop, From, Tag} ->
             ok = atomics:put(Going, 1, 1),
-            [receive {'DOWN', Monitor, process, _, normal} -> ok end || Monitor <- Monitors],
+            [receive {'DOWN', Monitor, process, _, Reason} -> normal = Reason end
+             || Monitor <- Monitors],
             From ! {Tag, counts()}
     end.
 
@@ -123,8 +124,7 @@ operate(multicall, Nodes) ->
 operate(send_request, Nodes) ->
     Body = body(?SMALL_MAX),
     Request = gen_rpc_erpc:send_request(one_of(Nodes), ?MODULE, echo, [Body]),
-    {response, Result} = gen_rpc_erpc:receive_response(Request, ?LIMIT),
-    expect(Body, Result);
+    expect(Body, gen_rpc_erpc:receive_response(Request, ?LIMIT));
 operate(abcast, Nodes) ->
     expect(abcast, gen_rpc:abcast(Nodes, ?SINK, body(?SMALL_MAX)));
 operate(sbcast, Nodes) ->

@@ -13,7 +13,8 @@
          end_per_testcase/2]).
 -export([nobody_waits_for_a_dead_node/1, every_function_says_so/1, back_without_being_called/1,
          one_line_when_it_goes_and_one_when_it_is_back/1, another_reason_is_news/1,
-         its_own_call_is_a_sign_of_life/1, other_settings_are_tried_at_once/1,
+         its_own_call_is_a_sign_of_life/1, nodeup_is_a_sign_of_life/1,
+         other_settings_are_tried_at_once/1,
          forgotten_when_nobody_wants_it/1, switched_off/1, pauses_get_longer/1]).
 
 -import(gen_rpc_test_node, [call/4, run/2, wait/1]).
@@ -31,7 +32,7 @@ suite() ->
 all() ->
     [nobody_waits_for_a_dead_node, every_function_says_so, back_without_being_called,
      one_line_when_it_goes_and_one_when_it_is_back, another_reason_is_news,
-     its_own_call_is_a_sign_of_life, other_settings_are_tried_at_once,
+     its_own_call_is_a_sign_of_life, nodeup_is_a_sign_of_life, other_settings_are_tried_at_once,
      forgotten_when_nobody_wants_it, switched_off, pauses_get_longer].
 
 init_per_suite(Config) ->
@@ -140,6 +141,18 @@ its_own_call_is_a_sign_of_life(Config) ->
     Server = gen_rpc_test_node:restart_app(server(Config), [{tcp_server_port, Port},
                                                             gen_rpc_test_node:env([Client])]),
     ?assertEqual(maps:get(node, Client), echo(Server, maps:get(node, Client))),
+    wait(fun() -> call(Client, gen_rpc, nodes, []) =:= [Node] end),
+    ?assertEqual(Node, echo(Client, Node)).
+
+%% So does distribution, where there is one, and its message. Callers wait for that attempt.
+nodeup_is_a_sign_of_life(Config) ->
+    {_, #{node := Node, port := Port}} = restart(Config, [], []),
+    ok = gen_rpc_test_node:stop_app(server(Config)),
+    {Client, _} = restart_client(Config, [{client_config_per_node, {internal, #{Node => Port}}}]),
+    ?assertEqual(?NODEDOWN, echo(Client, Node)),
+    ok = pause_for_ever(Client, Node),
+    _ = gen_rpc_test_node:restart_app(server(Config), [{tcp_server_port, Port}]),
+    _ = call(Client, erlang, send, [gen_rpc_dispatcher, {nodeup, Node}]),
     wait(fun() -> call(Client, gen_rpc, nodes, []) =:= [Node] end),
     ?assertEqual(Node, echo(Client, Node)).
 

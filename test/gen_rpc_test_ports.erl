@@ -107,9 +107,9 @@ tag(Term) ->
 next() ->
     receive
         {Port, flush} = Message ->
-            case gen_rpc_port:info(Port) of
-                undefined -> ok = gen_rpc_port:flush(Port), next();
-                _Connection -> Message
+            case is_answered(Port) of
+                true -> next();
+                false -> Message
             end;
         Message ->
             Message
@@ -194,6 +194,16 @@ none(Client, Server) ->
 close(Ports) ->
     lists:foreach(fun gen_rpc_port:close/1, Ports).
 
+%% But a port that listens goes on.
 -spec forget_messages() -> ok.
 forget_messages() ->
-    receive _ -> forget_messages() after 0 -> ok end.
+    receive
+        {Port, flush} -> _ = is_answered(Port), forget_messages();
+        _ -> forget_messages()
+    after 0 ->
+        ok
+    end.
+
+%% The question of a port that is no connection, but listens: whether its owner has looked at all.
+is_answered(Port) ->
+    gen_rpc_port:info(Port) =:= undefined andalso gen_rpc_port:flush(Port) =:= ok.

@@ -1,7 +1,7 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% A soak: mixed traffic between real nodes on loopback for as long as is asked for, while
-%% connections are cut, and a server is killed and started again. Between rounds of traffic all comes
-%% to rest, and samples are taken. In the end nothing may have grown since the warm-up.
+%% connections are cut, and a server is killed and started again. Between rounds of traffic all
+%% comes to rest, and samples are taken. In the end nothing may have grown since the warm-up.
 -module(gen_rpc_soak).
 
 -export([main/1]).
@@ -17,6 +17,9 @@
                    kills := non_neg_integer(),
                    said := {Time :: integer(), Done :: non_neg_integer()},
                    samples := #{role() => [gen_rpc_soak_sample:t()]}}. % the last one comes first
+
+%% For certificates and keys. An interrupted run leaves them here to the next one.
+-define(DIR, "_build/soak").
 
 -define(WORKERS, 8).
 
@@ -54,7 +57,8 @@
 -spec main([string()]) -> no_return().
 main([Minutes]) ->
     Time = list_to_integer(Minutes) * 60000,
-    Dir = filename:join("/tmp", "gen_rpc_soak_" ++ os:getpid()),
+    Dir = filename:absname(?DIR),
+    _ = file:del_dir_r(Dir),
     Checks = try soak(Time, Dir) after file:del_dir_r(Dir) end,
     [say("failed: ~ts", [What]) || {false, What} <- Checks],
     Failed = length([false || {false, _} <- Checks]),

@@ -12,8 +12,8 @@
          own_limit_is_shorter/1, black_hole_delays_nobody_else/1,
          wrong_cookie/1, cookie_changes/1, secret_cookie/1, wrong_node/1,
          both_connect_at_once/1, many_keys_at_once/1, longest_backlog/1,
-         max_connections/1, nodes_lists_what_is_up/1, keepalive_on_both_sides/1,
-         thousand_connections/1]).
+         idle_ones_keep_no_buffers/1, max_connections/1, nodes_lists_what_is_up/1,
+         keepalive_on_both_sides/1, thousand_connections/1]).
 
 -import(gen_rpc_test_node, [call/4, rpc/4, run/2, wait/1]).
 -import(gen_rpc_test_pair, [lines/2, lines/3]).
@@ -32,8 +32,9 @@ groups() ->
      {black_hole, [], [silent_listener, full_backlog, route_into_nothing, own_limit_is_shorter,
                        black_hole_delays_nobody_else]},
      {identity, [], [wrong_cookie, cookie_changes, secret_cookie, wrong_node]},
-     {many, [], [both_connect_at_once, many_keys_at_once, longest_backlog, max_connections,
-                 nodes_lists_what_is_up, keepalive_on_both_sides, thousand_connections]}].
+     {many, [], [both_connect_at_once, many_keys_at_once, longest_backlog,
+                 idle_ones_keep_no_buffers, max_connections, nodes_lists_what_is_up,
+                 keepalive_on_both_sides, thousand_connections]}].
 
 init_per_suite(Config) ->
     [{pair, gen_rpc_test_pair:start()} | Config].
@@ -238,6 +239,17 @@ longest_backlog(Config) ->
             ["LISTEN", "0", Backlog | _] = string:lexemes(Line, " "),
             ?assertEqual(string:trim(binary_to_list(Max)), Backlog)
     end.
+
+%% A connection that nobody uses gives its buffers back, on both sides.
+idle_ones_keep_no_buffers(Config) ->
+    {Client, #{node := Node} = Server} = restart(Config, [], []),
+    Memory = fun() -> [gen_rpc_test_node:driver_memory(N) || N <- [Client, Server]] end,
+    Before = Memory(),
+    Each = fun() -> [(Now - B) div 100 || {Now, B} <- lists:zip(Memory(), Before)] end,
+    ?assertEqual(lists:duplicate(100, Node), run(Client, fun() -> echo_keys(Node, 100) end)),
+    ?assert(lists:all(fun(Bytes) -> Bytes > 10000 end, Each()), Each()),
+    %% 4 kB of the smallest buffer would be seen.
+    wait(fun() -> lists:all(fun(Bytes) -> Bytes < 6000 end, Each()) end).
 
 %% Beyond max_connections a new one is refused and logged, the others go on, and a place that
 %% becomes free can be taken again.

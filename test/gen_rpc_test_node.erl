@@ -257,11 +257,12 @@ driver_memory(T) ->
 
 -spec local_driver_memory() -> non_neg_integer().
 local_driver_memory() ->
-    lists:sum([Size || {instance, _, Kinds} <- driver_allocators(),
-                       {Kind, Carriers} <- Kinds, Kind =:= mbcs orelse Kind =:= sbcs,
-                       {blocks, Blocks} <- Carriers,
-                       {driver_alloc, Values} <- Blocks,
-                       {size, Size, _, _} <- Values]).
+    lists:sum([element(2, Value) || {instance, _, Kinds} <- driver_allocators(),
+                                    {Kind, Carriers} <- Kinds,
+                                    lists:member(Kind, [mbcs, mbcs_pool, sbcs]),
+                                    {blocks, Blocks} <- Carriers,
+                                    {driver_alloc, Values} <- Blocks,
+                                    Value <- Values, element(1, Value) =:= size]).
 
 %% None under test/run_asan, where the VM uses malloc, and the sanitizer looks for what is left over.
 driver_allocators() ->

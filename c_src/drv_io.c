@@ -331,7 +331,7 @@ void drv_io_turn(drv_conn *c)
 
 static void trim(drv_conn *c, uint64_t now)
 {
-    if (c->trimmed || now < c->used + TRIM_AFTER)
+    if (now < c->used + TRIM_AFTER)
         return;
     gr_session_trim(c->session);
     if (c->tls)
@@ -490,6 +490,14 @@ static void read_plain(drv_conn *c)
     }
 }
 
+static void read_input(drv_conn *c)
+{
+    if (c->tls)
+        read_tls(c);
+    else
+        read_plain(c);
+}
+
 void drv_conn_readable(drv_conn *c)
 {
     if (c->state == DRV_CONN_SECURING)
@@ -500,10 +508,7 @@ void drv_conn_readable(drv_conn *c)
         return;
     (void)drv_io_begin(c);
     drv_io_turn(c);
-    if (c->tls)
-        read_tls(c);
-    else
-        read_plain(c);
+    read_input(c);
     if (c->state == DRV_CONN_OPEN)
         drv_io_settle(c);
 }
@@ -561,12 +566,8 @@ static void time_is_up(drv_conn *c)
 static void catch_up(drv_conn *c)
 {
     flush(c);
-    if (c->state != DRV_CONN_OPEN || c->eof || gr_session_is_paused(c->session))
-        return;
-    if (c->tls)
-        read_tls(c);
-    else
-        read_plain(c);
+    if (c->state == DRV_CONN_OPEN && !c->eof && !gr_session_is_paused(c->session))
+        read_input(c);
 }
 
 void drv_conn_timeout(drv_conn *c)
@@ -582,10 +583,10 @@ void drv_conn_timeout(drv_conn *c)
     }
     gr_session_clock(c->session, now);
     drv_io_turn(c);
-    trim(c, now);
     catch_up(c);
     if (c->state != DRV_CONN_OPEN)
         return;
+    trim(c, now); /* behind the look, which may have taken a buffer */
     int rc = gr_session_tick(c->session);
     if (rc != GR_OK)
         drv_conn_fail(c, rc);

@@ -33,7 +33,10 @@ void drv_limit_unreserve(drv_places *p);
 /* So many of its workers have ended. */
 void drv_limit_ended(drv_places *p, uint32_t workers);
 
-/* The connection has ended: it wants no more places, and those that it was granted go to the next. Its workers have theirs. */
+/*
+ * The connection has ended: it wants no more places, and those that it was granted go to the next. Its
+ * workers still have theirs.
+ */
 void drv_limit_pass(drv_places *p);
 
 /* The port closes: its workers count no more. */

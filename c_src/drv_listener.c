@@ -173,7 +173,6 @@ void drv_listener_accept(drv_listener *l)
 {
     uint64_t refused = 0;
     int adopted = 0;
-    int failed = 0;
     for (int i = 0; i < ACCEPT_BUDGET; i++) {
         drv_addr peer;
         int fd = drv_sock_accept(l->fd, &peer);
@@ -193,7 +192,6 @@ void drv_listener_accept(drv_listener *l)
         }
         if (rc < 0) {
             pause_accepting(l, rc);
-            failed = 1;
             break;
         }
         l->failing = 0;
@@ -201,7 +199,7 @@ void drv_listener_accept(drv_listener *l)
     }
     if (refused)
         drv_tell_count(l->port->id, DRV_ATOM_REFUSED, refused);
-    if (adopted && !failed)
+    if (adopted && !l->failing)
         wait_for_owner(l);
 }
 

@@ -132,7 +132,7 @@ handle_info({'EXIT', Port, _Reason}, #state{port = Port} = State) ->
 handle_info(timeout, #state{phase = new} = State) ->
     {stop, normal, State};
 handle_info({timeout, Pause, pause}, #state{absent = #{pause := Pause} = Absent} = State) ->
-    try_again(State#state{absent = Absent#{pause := undefined}});
+    find(fresh(State#state{absent = Absent#{pause := undefined}}));
 handle_info(Message, State) ->
     other_info(Message, State).
 
@@ -322,9 +322,6 @@ absent(#state{absent = undefined, settings = Settings, failure = {Reason, _}}, M
       pause => undefined, demand => gen_rpc_registry:demand(), wanted => Now};
 absent(#state{absent = Absent}, _Max, _Now) ->
     Absent.
-
-try_again(State) ->
-    find(fresh(State)).
 
 %% As a client that has just been started, but for those who wait already.
 start_anew(#state{dest = Dest, port = Port} = State0) ->

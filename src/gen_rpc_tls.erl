@@ -50,13 +50,11 @@ loaded(Role) ->
 -spec init([]) -> {ok, state()} | {stop, term()}.
 init([]) ->
     _ = process_flag(trap_exit, true),
-    Port = gen_rpc_port:open(),
-    ok = gen_rpc_port:threads(Port, gen_rpc_config:handshakes()),
-    ok = gen_rpc_port:close(Port),
     load(needed(), #state{}).
 
 load([Role | Rest], #state{ports = Ports} = State) ->
     Port = gen_rpc_port:open(),
+    ok = gen_rpc_port:threads(Port, gen_rpc_config:handshakes()),
     Given = gen_rpc_config:get(gen_rpc_tls_options:setting(Role)),
     {ok, Options} = gen_rpc_tls_options:check(Role, Given),
     case gen_rpc_tls_options:load(Port, Role, Options) of

@@ -3,7 +3,7 @@
 %% has run twice, and what has run is what the callers were told.
 -module(gen_rpc_test_books).
 
--export([written/1, check/2, format/1]).
+-export([written/1, calm/1, check/2, format/1]).
 
 -include_lib("stdlib/include/assert.hrl").
 
@@ -31,6 +31,22 @@ records(Dir, Suffix, Size) ->
 
 files(Dir, Suffix) ->
     filelib:wildcard(filename:join(Dir, "*." ++ Suffix)).
+
+%% How many of those are of numbers that were called when nothing was the matter.
+-spec calm(file:filename()) -> {Called :: non_neg_integer(), Served :: non_neg_integer()}.
+calm(Dir) ->
+    {calm_records(Dir, "called", gen_rpc_test_ledger:caller_bytes()),
+     calm_records(Dir, "served", gen_rpc_test_ledger:server_bytes())}.
+
+calm_records(Dir, Suffix, Size) ->
+    lists:foldl(fun(File, Acc) -> fold(fun count_calm/2, Acc, File, Size) end, 0,
+                files(Dir, Suffix)).
+
+count_calm(<<Number:64, _/binary>>, Acc) ->
+    case gen_rpc_test_ledger:of_number(Number) of
+        #{calm := true} -> Acc + 1;
+        #{calm := false} -> Acc
+    end.
 
 %% `Killed' are the lives of sites that were ended with their callers at work. Each of these may
 %% have had one call under way, and nobody knows what became of it.

@@ -96,9 +96,7 @@ caught(Fun) ->
 
 %% Attempts go on while nobody calls, so the node is connected soon after it is there.
 back_without_being_called(Config) ->
-    {_, #{node := Node, port := Port}} = restart(Config, [], []),
-    ok = gen_rpc_test_node:stop_app(server(Config)),
-    {Client, _} = restart_client(Config, [{client_config_per_node, {internal, #{Node => Port}}}]),
+    {Client, Node, Port} = away(Config, []),
     ?assertEqual(?NODEDOWN, echo(Client, Node)),
     _ = gen_rpc_test_node:restart_app(server(Config), [{tcp_server_port, Port}]),
     wait(fun() -> call(Client, gen_rpc, nodes, []) =:= [Node] end),
@@ -106,10 +104,7 @@ back_without_being_called(Config) ->
 
 %% However many attempts fail, and however many calls, the log does not grow with them.
 one_line_when_it_goes_and_one_when_it_is_back(Config) ->
-    {_, #{node := Node, port := Port}} = restart(Config, [], []),
-    ok = gen_rpc_test_node:stop_app(server(Config)),
-    {Client, _} = restart_client(Config, [{client_config_per_node, {internal, #{Node => Port}}},
-                                          {reconnect_backoff_max, 20}]),
+    {Client, Node, Port} = away(Config, [{reconnect_backoff_max, 20}]),
     [?assertEqual(?NODEDOWN, echo(Client, Node)) || _ <- lists:seq(1, 100)],
     ok = attempts_fail(10, Client, Node),
     _ = gen_rpc_test_node:restart_app(server(Config), [{tcp_server_port, Port}]),
@@ -120,10 +115,7 @@ one_line_when_it_goes_and_one_when_it_is_back(Config) ->
 
 %% But it says so when something else is wrong than before.
 another_reason_is_news(Config) ->
-    {_, #{node := Node, port := Port}} = restart(Config, [], []),
-    ok = gen_rpc_test_node:stop_app(server(Config)),
-    {Client, _} = restart_client(Config, [{client_config_per_node, {internal, #{Node => Port}}},
-                                          {reconnect_backoff_max, 20}]),
+    {Client, Node, Port} = away(Config, [{reconnect_backoff_max, 20}]),
     ?assertEqual(?NODEDOWN, echo(Client, Node)),
     _ = gen_rpc_test_node:restart_app(server(Config), [{tcp_server_port, Port},
                                                        {secret_cookie, another}]),
@@ -133,9 +125,7 @@ another_reason_is_news(Config) ->
 
 %% A node that calls us is there: we don't wait for the end of a pause then, which here never comes.
 its_own_call_is_a_sign_of_life(Config) ->
-    {_, #{node := Node, port := Port}} = restart(Config, [], []),
-    ok = gen_rpc_test_node:stop_app(server(Config)),
-    {Client, _} = restart_client(Config, [{client_config_per_node, {internal, #{Node => Port}}}]),
+    {Client, Node, Port} = away(Config, []),
     ?assertEqual(?NODEDOWN, echo(Client, Node)),
     ok = pause_for_ever(Client, Node),
     Server = gen_rpc_test_node:restart_app(server(Config), [{tcp_server_port, Port},
@@ -146,9 +136,7 @@ its_own_call_is_a_sign_of_life(Config) ->
 
 %% So does distribution, where there is one, and its message. Callers wait for that attempt.
 nodeup_is_a_sign_of_life(Config) ->
-    {_, #{node := Node, port := Port}} = restart(Config, [], []),
-    ok = gen_rpc_test_node:stop_app(server(Config)),
-    {Client, _} = restart_client(Config, [{client_config_per_node, {internal, #{Node => Port}}}]),
+    {Client, Node, Port} = away(Config, []),
     ?assertEqual(?NODEDOWN, echo(Client, Node)),
     ok = pause_for_ever(Client, Node),
     _ = gen_rpc_test_node:restart_app(server(Config), [{tcp_server_port, Port}]),
@@ -160,11 +148,11 @@ nodeup_is_a_sign_of_life(Config) ->
 other_settings_are_tried_at_once(Config) ->
     {_, #{node := Node, port := Port}} = restart(Config, [], []),
     Wrong = gen_rpc_test_node:free_port(),
-    {Client, _} = restart_client(Config, [{client_config_per_node, {internal, #{Node => Wrong}}}]),
+    Client = restart_client(Config, [way(Node, Wrong)]),
     ?assertEqual(?NODEDOWN, echo(Client, Node)),
     ok = pause_for_ever(Client, Node),
     ok = call(Client, application, set_env,
-              [gen_rpc, client_config_per_node, {internal, #{Node => Port}}]),
+              [gen_rpc | tuple_to_list(way(Node, Port))]),
     ok = call(Client, gen_rpc, reconfigure, []),
     ?assertEqual(Node, echo(Client, Node)).
 
@@ -220,12 +208,17 @@ server(Config) -> element(2, pair(Config)).
 restart(Config, ClientSettings, ServerSettings) ->
     gen_rpc_test_pair:restart(pair(Config), ClientSettings, ServerSettings).
 
+%% A client that knows where a node was that listens no more.
+away(Config, Settings) ->
+    {_, #{node := Node, port := Port}} = restart(Config, [], []),
+    ok = gen_rpc_test_node:stop_app(server(Config)),
+    {restart_client(Config, [way(Node, Port) | Settings]), Node, Port}.
+
 %% The server stays as it is.
 restart_client(Config, Settings) ->
-    {Client, Server} = pair(Config),
-    Restarted = gen_rpc_test_node:restart_app(Client, Settings),
-    ok = gen_rpc_test_events:clear(Restarted),
-    {Restarted, Server}.
+    Client = gen_rpc_test_node:restart_app(element(1, pair(Config)), Settings),
+    ok = gen_rpc_test_events:clear(Client),
+    Client.
 
 %% A node that was refused once, and the attempt after that is under way, to somebody who is silent.
 refused_then_silent(Config) ->

@@ -200,16 +200,7 @@ openssl(Arguments) ->
     end.
 
 run(File, Arguments) ->
-    Port = open_port({spawn_executable, File}, [{args, Arguments}, exit_status, stderr_to_stdout]),
-    collect(Port, []).
-
-collect(Port, Acc) ->
-    receive
-        {Port, {data, Data}} -> collect(Port, [Acc | Data]);
-        {Port, {exit_status, Status}} -> {Status, lists:flatten(Acc)}
-    after ?TIMEOUT ->
-        error({timeout, lists:flatten(Acc)})
-    end.
+    gen_rpc_test_command:run(File, Arguments, ?TIMEOUT).
 
 unique() ->
     integer_to_list(erlang:unique_integer([positive])).

@@ -174,14 +174,4 @@ cmd(Command) ->
     end.
 
 run(Command) ->
-    Port = open_port({spawn_executable, "/bin/sh"},
-                     [{args, ["-c", Command]}, exit_status, stderr_to_stdout, in]),
-    collect(Port, []).
-
-collect(Port, Output) ->
-    receive
-        {Port, {data, Data}} -> collect(Port, [Output | Data]);
-        {Port, {exit_status, Status}} -> {Status, lists:flatten(Output)}
-    after ?TIMEOUT ->
-        error({command_hangs, lists:flatten(Output)})
-    end.
+    gen_rpc_test_command:run("/bin/sh", ["-c", Command], ?TIMEOUT).

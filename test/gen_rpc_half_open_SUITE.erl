@@ -14,9 +14,9 @@
          authenticated_ones_do_not_count/1, burst_of_nodes_passes/1,
          handshakes_at_once/1, any_sequence_keeps_the_limits/1, networks_of_ipv6/1]).
 
--import(gen_rpc_test_node, [call/4, run/2, wait/1]).
+-import(gen_rpc_test_node, [call/4, half_open/1, run/2, wait/1]).
 -import(gen_rpc_test_pair, [lines/2]).
--import(gen_rpc_test_stranger, [connect/1, connect/2, is_closed/1]).
+-import(gen_rpc_test_stranger, [connect/1, connect/2, is_closed/1, is_closed_now/1]).
 
 %% Longer than any test: a wait with this limit ends for another reason, or not at all.
 -define(LONG, 60000).
@@ -172,15 +172,6 @@ restart(Config, ServerSettings) ->
 
 echo(From, Dest) ->
     call(From, gen_rpc, call, [Dest, erlang, node, [], ?LONG]).
-
-half_open(Server) ->
-    gen_rpc_test_node:half_open(Server).
-
-is_closed_now(Socket) ->
-    case gen_tcp:recv(Socket, 0, 0) of
-        {error, timeout} -> false;
-        {error, _} -> true
-    end.
 
 %% Of the driver, in the node's OS process.
 threads(Server) ->

@@ -23,8 +23,8 @@
 -export([call_here/2]).
 
 -import(gen_rpc_test_node, [call/4, wait/1]).
--import(gen_rpc_test_stranger, [connect/1, connect/2, hello/2, login/4, frame/3, frame/5,
-                                until_pong/1, is_closed/1]).
+-import(gen_rpc_test_stranger, [connect/1, connect/2, hello/2, login/4, log_in/1, log_in/2,
+                                frame/3, frame/5, until_pong/1, is_closed/1, is_closed_now/1]).
 
 %% Longer than any test: a wait with this limit ends for another reason, or not at all.
 -define(LONG, 60000).
@@ -234,12 +234,7 @@ million_casts(Config) ->
     Guest = log_in(Server),
     Casts = binary:copy(frame(?CAST, 0, []), 10000),
     Report = siege(?FUNCTION_NAME, Client, Server,
-                   fun() ->
-                           [begin
-                                ok = gen_tcp:send(Guest, Casts),
-                                ok = until_pong(Guest)
-                            end || _ <- lists:seq(1, 100)]
-                   end),
+                   fun() -> in_portions(Guest, repeat(100, [Casts])) end),
     modest(Report, 128 * ?MIB),
     ok = gen_tcp:close(Guest).
 
@@ -291,21 +286,11 @@ sizes_of_four_gigabytes(Config) ->
              <<?CAST, ?LARGE, 0:16, Max:32, 0:64, Max:32>>,
              <<?DATA, 0, 0:16, Max:32, 0:64>>],
     Report = siege(?FUNCTION_NAME, Client, Server,
-                   fun() ->
-                           [begin
-                                Guest = log_in(Server),
-                                ok = gen_tcp:send(Guest, Bytes),
-                                true = is_closed(Guest),
-                                gen_tcp:close(Guest)
-                            end || _ <- lists:seq(1, 20), Bytes <- Small ++ tl(Large)]
-                   end),
+                   fun() -> each_is_closed(Server, repeat(20, Small ++ tl(Large))) end),
     only(Report, ["incoming connection lost"], [protocol_error]),
     modest(Report, ?LITTLE),
     %% Nothing is touched of a message that has only begun, but the VM counts it.
-    Guest = log_in(Server, <<"large@host">>),
-    ok = gen_tcp:send(Guest, hd(Large)),
-    ?assert(is_closed(Guest)),
-    ok = gen_tcp:close(Guest).
+    ok = each_is_closed(Server, [hd(Large)]).
 
 %% A message that begins and does not go on holds its size, max_message_size at most for a connection.
 %% One that goes on beyond its size, or beside another of that size, is a violation.
@@ -350,10 +335,8 @@ cancels_of_nothing(Config) ->
     Guest = log_in(Server),
     Report = siege(?FUNCTION_NAME, Client, Server,
                    fun() ->
-                           [begin
-                                ok = gen_tcp:send(Guest, [frame(?CANCEL, Id, []) || Id <- thousand(I)]),
-                                ok = until_pong(Guest)
-                            end || I <- lists:seq(0, 99)]
+                           in_portions(Guest, [[frame(?CANCEL, Id, []) || Id <- thousand(I)]
+                                               || I <- lists:seq(0, 99)])
                    end),
     nothing_logged(Report),
     modest(Report, ?LITTLE),
@@ -364,14 +347,12 @@ replies_to_nothing(Config) ->
     {Client, Server} = restart(Config, []),
     Report = siege(?FUNCTION_NAME, Client, Server,
                    fun() ->
-                           [begin
-                                Guest = log_in(Server),
-                                ok = gen_tcp:send(Guest, frame(Type, I, Body)),
-                                true = is_closed(Guest),
-                                gen_tcp:close(Guest)
-                            end || I <- lists:seq(1, 100),
-                                   {Type, Body} <- [{?REPLY, <<131, 104, 2, 97, 0, 97, 0>>},
-                                                    {?TOOBIG, <<0:128>>}]]
+                           each_is_closed(Server,
+                                          [frame(Type, I, Body)
+                                           || I <- lists:seq(1, 100),
+                                              {Type, Body} <-
+                                                  [{?REPLY, <<131, 104, 2, 97, 0, 97, 0>>},
+                                                   {?TOOBIG, <<0:128>>}]])
                    end),
     only(Report, ["incoming connection lost"], [protocol_error]),
     modest(Report, ?LITTLE).
@@ -384,12 +365,7 @@ bombs_within_the_limit(Config) ->
     Bomb = frame(?CAST, ?LARGE bor ?END bor ?DEFLATED, 0, 0,
                  [<<(16 * ?MIB):32>>, deflate(binary:copy(<<0>>, 16 * ?MIB))]),
     Report = siege(?FUNCTION_NAME, Client, Server,
-                   fun() ->
-                           [begin
-                                ok = gen_tcp:send(Guest, Bomb),
-                                ok = until_pong(Guest)
-                            end || _ <- lists:seq(1, 20)]
-                   end),
+                   fun() -> in_portions(Guest, repeat(20, [Bomb])) end),
     modest(Report, 3 * 16 * ?MIB + ?LITTLE),
     ok = gen_tcp:close(Guest).
 
@@ -399,19 +375,12 @@ bombs_beyond_what_they_say(Config) ->
     Bomb = deflate(binary:copy(<<0>>, 32 * ?MIB)),
     Small = deflate(binary:copy(<<0>>, ?MIB)),
     Flags = ?LARGE bor ?END bor ?DEFLATED,
+    Bombs = [frame(?CAST, Flags, 0, 0, [<<(16 * ?MIB):32>>, Bomb]),
+             frame(?CAST, Flags, 0, 0, [<<20000:32>>, Bomb]),
+             frame(?CAST, Flags, 0, 0, [<<(32 * ?MIB):32>>, Bomb]),
+             frame(?CAST, ?DEFLATED, 0, 0, [<<16384:32>>, Small])],
     Report = siege(?FUNCTION_NAME, Client, Server,
-                   fun() ->
-                           [begin
-                                Guest = log_in(Server),
-                                ok = gen_tcp:send(Guest, Frame),
-                                true = is_closed(Guest),
-                                gen_tcp:close(Guest)
-                            end || _ <- lists:seq(1, 20),
-                                   Frame <- [frame(?CAST, Flags, 0, 0, [<<(16 * ?MIB):32>>, Bomb]),
-                                             frame(?CAST, Flags, 0, 0, [<<20000:32>>, Bomb]),
-                                             frame(?CAST, Flags, 0, 0, [<<(32 * ?MIB):32>>, Bomb]),
-                                             frame(?CAST, ?DEFLATED, 0, 0, [<<16384:32>>, Small])]]
-                   end),
+                   fun() -> each_is_closed(Server, repeat(20, Bombs)) end),
     only(Report, ["incoming connection lost"], [protocol_error]),
     modest(Report, 3 * 16 * ?MIB + ?LITTLE).
 
@@ -608,8 +577,7 @@ restart_client(Config, Settings) ->
 %% A call, and the socket on which it has arrived.
 called(Client, Listener) ->
     Call = call_impostor(Client),
-    Cookie = atom_to_binary(call(Client, erlang, get_cookie, [])),
-    Socket = gen_rpc_test_impostor:let_in(Listener, Cookie),
+    Socket = gen_rpc_test_impostor:let_in(Listener, gen_rpc_test_node:cookie(Client)),
     {Call, Socket, gen_rpc_test_impostor:request(Socket)}.
 
 call_impostor(Client) ->
@@ -661,21 +629,24 @@ thousand(I) ->
 half_open_ssl(Server) ->
     gen_rpc_test_node:half_open(Server, gen_rpc_listener_ssl).
 
-is_closed_now(Socket) ->
-    case gen_tcp:recv(Socket, 0, 0) of
-        {error, timeout} -> false;
-        {error, _} -> true;
-        {ok, _} -> false
-    end.
+%% For each of these bytes a guest comes, sends them, and is put out.
+each_is_closed(Server, Frames) ->
+    lists:foreach(fun(Bytes) ->
+                          Guest = log_in(Server),
+                          ok = gen_tcp:send(Guest, Bytes),
+                          true = is_closed(Guest),
+                          ok = gen_tcp:close(Guest)
+                  end, Frames).
 
-log_in(Server) ->
-    log_in(Server, <<"guest@host">>).
+%% Never more than one portion at a time, and so never beyond a window.
+in_portions(Guest, Portions) ->
+    lists:foreach(fun(Bytes) ->
+                          ok = gen_tcp:send(Guest, Bytes),
+                          ok = until_pong(Guest)
+                  end, Portions).
 
-log_in(#{node := Node, port := Port} = Server, Name) ->
-    Socket = connect(Port),
-    Cookie = atom_to_binary(call(Server, erlang, get_cookie, [])),
-    ok = login(Socket, Name, atom_to_binary(Node), Cookie),
-    Socket.
+repeat(Times, List) ->
+    lists:append(lists:duplicate(Times, List)).
 
 %% Of a request of these bytes, which may be small or large.
 answer(Guest, Id, Body) when byte_size(Body) =< 16384 ->

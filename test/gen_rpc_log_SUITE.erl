@@ -369,10 +369,9 @@ restart(Config, ClientSettings, ServerSettings) ->
     gen_rpc_test_pair:restart(pair(Config), ClientSettings, ServerSettings).
 
 %% A stranger that knows the cookie, and the number of the port that it comes from.
-log_in(#{port := Port, node := Node} = Server, Name) ->
-    Socket = ?STRANGER:connect(Port),
+log_in(Server, Name) ->
+    Socket = ?STRANGER:log_in(Server, Name),
     {ok, Number} = inet:port(Socket),
-    ok = ?STRANGER:login(Socket, Name, atom_to_binary(Node), ?COOKIE),
     wait(fun() -> length(gen_rpc_test_node:acceptors(Server)) =:= 1 end),
     {Socket, Number}.
 

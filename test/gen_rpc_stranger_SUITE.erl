@@ -12,10 +12,10 @@
          guest_is_served/1, bad_frames/1, length_over_the_limit/1, same_id_twice/1,
          request_after_goodbye/1, flood_of_pings/1]).
 
--import(gen_rpc_test_node, [call/4, half_open/1, wait/1]).
+-import(gen_rpc_test_node, [call/4, cookie/1, half_open/1, wait/1]).
 -import(gen_rpc_test_pair, [lines/2, lines/3]).
--import(gen_rpc_test_stranger, [connect/1, hello/2, login/4, frame/3, receive_frame/1,
-                                is_closed/1]).
+-import(gen_rpc_test_stranger, [connect/1, hello/2, login/4, log_in/1, log_in/2, frame/3,
+                                receive_frame/1, is_closed/1]).
 
 %% Longer than any test: a wait with this limit ends for another reason, or not at all.
 -define(LONG, 60000).
@@ -288,17 +288,6 @@ send_until_stuck(Guest, Bytes, N) ->
 %% What the node that is reached calls itself.
 echo(From, Dest) ->
     call(From, gen_rpc, call, [Dest, erlang, node, [], ?LONG]).
-
-log_in(Server) ->
-    log_in(Server, <<"guest@host">>).
-
-log_in(#{node := Node, port := Port} = Server, Name) ->
-    Socket = connect(Port),
-    ok = login(Socket, Name, atom_to_binary(Node), cookie(Server)),
-    Socket.
-
-cookie(Server) ->
-    atom_to_binary(call(Server, erlang, get_cookie, [])).
 
 request(Id, MFA) ->
     frame(?REQUEST, Id, term_to_binary(MFA)).

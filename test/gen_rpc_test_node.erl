@@ -6,7 +6,8 @@
 
 -export([start/1, start/2, start_pair/0, start_pair/2, keep/1, stop/1]).
 -export([restart_app/2, stop_app/1, kill/1, freeze/1, thaw/1]).
--export([call/4, call/5, run/2, rpc/4, rpc/5, env/1, env/2, os_pid/1, free_port/0, wait/1, wait/2]).
+-export([call/4, call/5, run/2, rpc/4, rpc/5, env/1, env/2, os_pid/1, cookie/1]).
+-export([free_port/0, wait/1, wait/2]).
 -export([connection/2, local_connection/1, acceptors/1, local_acceptors/0, local_acceptor_ports/0,
          half_open/1, half_open/2]).
 -export([resources/1, expect_resources/2, local_resources/0, leftovers/1, local_leftovers/0,
@@ -173,6 +174,11 @@ env(Driver, Nodes) ->
 -spec os_pid(t()) -> string().
 os_pid(T) ->
     call(T, os, getpid, []).
+
+%% As a peer must know it, if no setting says another one.
+-spec cookie(t()) -> binary().
+cookie(T) ->
+    atom_to_binary(call(T, erlang, get_cookie, [])).
 
 -spec free_port() -> inet:port_number().
 free_port() ->

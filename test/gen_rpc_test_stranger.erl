@@ -3,8 +3,9 @@
 %% wherever a test wants it to.
 -module(gen_rpc_test_stranger).
 
--export([connect/1, connect/2, hello/2, proof/3, login/4, frame/3]).
--export([frame/5, receive_frame/1, until_pong/1, recv/2, is_closed/1, reset/1]).
+-export([connect/1, connect/2, hello/2, proof/3, login/4, log_in/1, log_in/2, frame/3]).
+-export([frame/5, receive_frame/1, until_pong/1, recv/2, is_closed/1, is_closed_now/1,
+         reset/1]).
 
 -define(TIMEOUT, 10000).
 -define(MAGIC, 16#8e, "GR").
@@ -55,6 +56,17 @@ login(Socket, Name, Target, Cookie) ->
         <<_:?HEAD/binary, Status>> -> {refused, Status}
     end.
 
+%% A guest of a node, which it lets in.
+-spec log_in(gen_rpc_test_node:t()) -> gen_tcp:socket().
+log_in(Server) ->
+    log_in(Server, <<"guest@host">>).
+
+-spec log_in(gen_rpc_test_node:t(), Name :: binary()) -> gen_tcp:socket().
+log_in(#{node := Node, port := Port} = Server, Name) ->
+    Socket = connect(Port),
+    ok = login(Socket, Name, atom_to_binary(Node), gen_rpc_test_node:cookie(Server)),
+    Socket.
+
 %% After the handshake.
 -spec frame(byte(), non_neg_integer(), iodata()) -> binary().
 frame(Type, Id, Body) ->
@@ -101,6 +113,15 @@ is_closed(Socket) ->
         {ok, _} -> is_closed(Socket);
         {error, timeout} -> false;
         {error, _} -> true
+    end.
+
+%% Whether it has closed by now, and there is nothing that it has said before.
+-spec is_closed_now(gen_tcp:socket()) -> boolean().
+is_closed_now(Socket) ->
+    case gen_tcp:recv(Socket, 0, 0) of
+        {error, timeout} -> false;
+        {error, _} -> true;
+        {ok, _} -> false
     end.
 
 %% Closes with a reset instead of an end.

@@ -18,7 +18,9 @@
 -export_type([t/0]).
 
 -define(COOKIE, "gen_rpc_test").
--define(CALL_TIMEOUT, 60000).
+
+%% Longer than a case may take, ms: its timetrap ends it, which is longer itself under a sanitizer.
+-define(CALL_TIMEOUT, 300000).
 
 %% A busy machine, or a sanitizer, makes a node slow to start, ms.
 -define(BOOT_TIMEOUT, 60000).

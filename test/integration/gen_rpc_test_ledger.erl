@@ -4,7 +4,7 @@
 %% is in the kernel's hands then, so it outlives a node that is killed. gen_rpc_test_books reads it.
 -module(gen_rpc_test_ledger).
 
--export([open/1, close/0, start_callers/1, stop_callers/0]).
+-export([open/1, close/0, start_callers/1, stop_callers/0, dests/1]).
 -export([calls/3, reply/2, linger/0, wake/0]).
 -export([run/2, answer/1, number/1, of_number/1, kinds/0]).
 -export([caller_bytes/0, server_bytes/0, called/3, outcome/1]).
@@ -223,7 +223,7 @@ one(#{server := Server, node := Node, payload := Payload}, #{kind := Kind, seq :
 
 send(cast, Node, A) -> gen_rpc:cast(Node, ?MODULE, run, A);
 send(ordered_cast, Node, A) -> gen_rpc:ordered_cast(Node, ?MODULE, run, A);
-send(keyed_call, Node, A) -> gen_rpc:call({Node, key}, ?MODULE, run, A, ?TIMEOUT);
+send(keyed_call, Node, A) -> gen_rpc:call(keyed(Node), ?MODULE, run, A, ?TIMEOUT);
 send(async_call, Node, A) ->
     case gen_rpc:nb_yield(gen_rpc:async_call(Node, ?MODULE, run, A), ?TIMEOUT) of
         {value, Value} -> Value;
@@ -231,6 +231,12 @@ send(async_call, Node, A) ->
     end;
 send(_Call, Node, A) ->
     gen_rpc:call(Node, ?MODULE, run, A, ?TIMEOUT).
+
+keyed(Node) -> {Node, key}.
+
+%% All that callers of a node send to.
+-spec dests(node()) -> [gen_rpc:dest()].
+dests(Node) -> [Node, keyed(Node)].
 
 told(Kind, _Number, _Payload, true) when Kind =:= cast; Kind =:= ordered_cast -> sent;
 told(_Kind, _Number, _Payload, {badrpc, nodedown}) -> nodedown;

@@ -26,6 +26,9 @@
 -define(LONGEST, 5000).
 -define(LONGEST_REST, 500).
 
+%% How long one call is waited for that finds out whether a way is open again, ms.
+-define(ONE_TRY, 1000).
+
 %% How often the ledgers are looked at, ms.
 -define(LOOK, 100).
 
@@ -182,13 +185,15 @@ await_all_faults(#{table := Table} = Storm) ->
         _ -> receive after ?LOOK -> await_all_faults(Storm) end
     end.
 
+%% Over each connection that callers use.
 await_all_ways(Storm) ->
     Sites = sites(Storm),
-    lists:foreach(fun({From, To}) ->
-                          wait(fun() -> gen_rpc_test_site:rpc(From, To, 1000)
-                                            =:= gen_rpc_test_site:node(To)
-                               end)
-                  end, [{From, To} || From <- Sites, To <- Sites, From =/= To]).
+    lists:foreach(fun({From, Node, Dest}) ->
+                          Call = [Dest, erlang, node, [], ?ONE_TRY],
+                          wait(fun() -> call(From, gen_rpc, call, Call) =:= Node end)
+                  end, [{From, Node, Dest} || From <- Sites, To <- Sites, From =/= To,
+                                              Node <- [gen_rpc_test_site:node(To)],
+                                              Dest <- gen_rpc_test_ledger:dests(Node)]).
 
 %%% Faults, one after the other, until it is told to stop: all of them by chance, then all again
 

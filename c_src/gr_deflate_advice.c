@@ -26,5 +26,5 @@ void gr_deflate_tried(gr_deflate_advice *a, size_t before, size_t after)
 
 int gr_deflate_pays(size_t before, size_t after)
 {
-    return after <= before - before / 16;
+    return after <= before && before - after >= before / 16 + (before % 16 != 0);
 }

@@ -340,6 +340,9 @@ static void a_sixteenth_pays(void **state)
     assert_true(gr_deflate_pays(1600, 1500));
     assert_false(gr_deflate_pays(1600, 1501));
     assert_false(gr_deflate_pays(100, 200));
+    /* Of few bytes a sixteenth is less than one; one must be saved. */
+    assert_false(gr_deflate_pays(15, 15));
+    assert_true(gr_deflate_pays(15, 14));
     assert_true(gr_deflate_pays(SIZE_MAX, 0));
 }
 

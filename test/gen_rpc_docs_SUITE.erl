@@ -173,16 +173,10 @@ build_with(Config, File, Change) ->
     Said.
 
 build(Root, Html) ->
-    Port = open_port({spawn_executable, os:find_executable("escript")},
-                     [{args, [filename:join([Root, "docs", "build.escript"]), Html]},
-                      exit_status, stderr_to_stdout, binary]),
-    collect(Port, []).
-
-collect(Port, Acc) ->
-    receive
-        {Port, {data, Bytes}} -> collect(Port, [Acc, Bytes]);
-        {Port, {exit_status, Status}} -> {Status, iolist_to_binary(Acc)}
-    end.
+    {Status, Said} = gen_rpc_test_command:run(os:find_executable("escript"),
+                                              [filename:join([Root, "docs", "build.escript"]), Html],
+                                              infinity),
+    {Status, list_to_binary(Said)}.
 
 %%% Migration
 

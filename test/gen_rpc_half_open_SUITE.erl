@@ -90,8 +90,9 @@ burst_of_nodes_passes(Config) ->
 handshakes_at_once(Config) ->
     #{client := ClientCert, server := ServerCert} = Tls = proplists:get_value(tls, Config),
     {Client, #{node := Node} = Server} =
-        gen_rpc_test_tls:restart(Tls, options(ClientCert), options(ServerCert), [],
-                                 [{max_handshakes, 1}]),
+        gen_rpc_test_tls:restart(Tls, options(ClientCert), options(ServerCert),
+                                 gen_rpc_test_tls:patient(),
+                                 [{max_handshakes, 1} | gen_rpc_test_tls:patient()]),
     Threads = threads(Server),
     Calls = gen_rpc_test_task:start(30, fun(Key) -> echo(Client, {Node, Key}) end),
     ?assertEqual([Node], lists:usort(gen_rpc_test_task:results(Calls))),

@@ -1,15 +1,19 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% A program of the operating system that is run to its end.
+%% Programs of the operating system. What this VM has been preloaded with, a sanitizer, is not for them.
 -module(gen_rpc_test_command).
 
--export([run/3]).
+-export([start/2, run/3]).
 
-%% Its exit status, and all that it said. It may be silent for so long, ms.
+%% A port that sends all that it says, and then its exit status.
+-spec start(file:filename(), [iodata()]) -> port().
+start(File, Arguments) ->
+    open_port({spawn_executable, File},
+              [{args, Arguments}, {env, [{"LD_PRELOAD", false}]}, exit_status, stderr_to_stdout]).
+
+%% To its end: its exit status, and all that it said. It may be silent for so long, ms.
 -spec run(file:filename(), [iodata()], timeout()) -> {non_neg_integer(), string()}.
 run(File, Arguments, Timeout) ->
-    Port = open_port({spawn_executable, File},
-                     [{args, Arguments}, exit_status, stderr_to_stdout]),
-    collect(Port, Timeout, []).
+    collect(start(File, Arguments), Timeout, []).
 
 collect(Port, Timeout, Output) ->
     receive

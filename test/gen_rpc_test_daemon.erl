@@ -31,9 +31,8 @@ kill({Keeper, Monitor}) ->
 
 run(Starter, Program, Arguments) ->
     Monitor = monitor(process, Starter),
-    Port = open_port({spawn_executable, find("setpriv")},
-                     [{args, ["--pdeathsig", "KILL", find(Program) | Arguments]},
-                      exit_status, stderr_to_stdout]),
+    Port = gen_rpc_test_command:start(find("setpriv"),
+                                      ["--pdeathsig", "KILL", find(Program) | Arguments]),
     {os_pid, OsPid} = erlang:port_info(Port, os_pid),
     keep(Port, OsPid, Monitor).
 

@@ -4,7 +4,7 @@
 %% own; and one in between who changes a bit.
 -module(gen_rpc_test_tls).
 
--export([start_pair/1, restart/5, versions/0]).
+-export([start_pair/1, restart/5, patient/0, versions/0]).
 -export([s_client/2, s_client/3, s_server/1, type/2, read_until/2, end_of/1, stop/1]).
 -export([start_relay/2, start_testssl/3, findings/1]).
 -export([client_hello/1, server_hello/1, start_flipper/1, flipper_port/1, flip/2, stop_flipper/1]).
@@ -24,6 +24,9 @@
 %% What testssl may take, and how long a program lives that nobody stops, s.
 -define(TESTSSL_TIME, 400).
 -define(LIFE_TIME, 60).
+
+%% More than a machine needs for a hundred handshakes at once, also under a sanitizer, ms.
+-define(PATIENCE, 60000).
 
 %% Of mbedTLS 3.6, as the linker counts.
 -define(WITH_1_3, 21).
@@ -52,6 +55,11 @@ restart(#{pair := {Client0, Server0}}, ClientOptions, ServerOptions, ClientSetti
                                            {ssl_client_options, ClientOptions}]),
     [ok = gen_rpc_test_events:clear(Node) || Node <- [Client, Server]],
     {Client, Server}.
+
+%% Settings of both sides with which a handshake has all the time that it needs among many.
+-spec patient() -> [{atom(), term()}].
+patient() ->
+    [{connect_timeout, ?PATIENCE}, {authentication_timeout, ?PATIENCE}].
 
 %% Those that the driver's library has.
 -spec versions() -> ['tlsv1.2' | 'tlsv1.3'].
@@ -217,7 +225,7 @@ open_for_a_while(Program, Arguments) ->
     open(find("timeout"), [integer_to_list(?LIFE_TIME), find(Program) | Arguments]).
 
 open(File, Arguments) ->
-    {open_port({spawn_executable, File}, [{args, Arguments}, exit_status, stderr_to_stdout]), ""}.
+    {gen_rpc_test_command:start(File, Arguments), ""}.
 
 %%% In between
 

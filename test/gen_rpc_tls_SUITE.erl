@@ -612,7 +612,9 @@ alert_is_never_lost(Config) ->
     Dir = filename:join(proplists:get_value(priv_dir, Config), "lost"),
     Foreign = gen_rpc_test_certs:authority(Dir, "foreign", []),
     Cert = gen_rpc_test_certs:node(Foreign, name(Config, client), []),
-    {Client, #{node := Node}} = restart(Config, options(Cert#{cacertfile := root(Config)}), []),
+    Patient = gen_rpc_test_tls:patient(),
+    {Client, #{node := Node}} = restart(Config, options(Cert#{cacertfile := root(Config)}), [],
+                                        Patient, Patient),
     Results = run(Client, fun() -> call_keys(Node, 100) end),
     ?assertEqual([{badtcp, {tls, {alert, unknown_ca}}}], lists:usort(Results)).
 
@@ -994,8 +996,9 @@ thousand_failed_handshakes(Config) ->
     Dir = filename:join(proplists:get_value(priv_dir, Config), "thousand"),
     Foreign = gen_rpc_test_certs:authority(Dir, "foreign", []),
     Cert = gen_rpc_test_certs:node(Foreign, name(Config, client), []),
+    Patient = gen_rpc_test_tls:patient(),
     {Client, #{ssl_port := Port} = Server} =
-        restart(Config, options(Cert#{cacertfile := root(Config)}), []),
+        restart(Config, options(Cert#{cacertfile := root(Config)}), [], Patient, Patient),
     Round = fun() -> hundred_failures(Config, Client, Server, Port) end,
     [ok = Round() || _ <- [1, 2, 3]],
     Before = [gen_rpc_test_node:resources(N) || N <- [Client, Server]],
@@ -1019,8 +1022,9 @@ hundred_failures(Config, Client, #{node := Node} = Server, Port) ->
 
 %% After a thousand connections over TLS both nodes are as before.
 thousand_connections(Config) ->
+    Patient = gen_rpc_test_tls:patient(),
     {Client, #{node := Node} = Server} =
-        restart(Config, [], [], [{client_inactivity_timeout, 100}], []),
+        restart(Config, [], [], [{client_inactivity_timeout, 100} | Patient], Patient),
     Round = fun() ->
                     [Node] = lists:usort(run(Client, fun() -> call_keys(Node, 100) end)),
                     wait(fun() -> call(Client, ets, info, [gen_rpc_registry, size]) =:= 0 end),

@@ -26,7 +26,7 @@
 -define(LIFE_TIME, 60).
 
 %% More than a machine needs for a hundred handshakes at once, also under a sanitizer, ms.
--define(PATIENCE, 60000).
+-define(PATIENCE, 200000).
 
 %% Of mbedTLS 3.6, as the linker counts.
 -define(WITH_1_3, 21).

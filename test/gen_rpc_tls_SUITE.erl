@@ -33,7 +33,7 @@
 -import(gen_rpc_test_tls, [s_client/2]).
 
 %% Longer than any test: a wait with this limit ends for another reason, or not at all.
--define(LONG, 60000).
+-define(LONG, 200000).
 
 %% Plaintext of one record, bytes.
 -define(RECORD, 16384).
@@ -765,7 +765,7 @@ silent_ones_delay_nobody(Config) ->
     [?assertMatch({ok, <<22>>}, gen_tcp:recv(Socket, 1, ?LONG))
      || Socket <- lists:nthtail(?SILENT, Sockets)],
     ?assertMatch(#{processes := Processes}, gen_rpc_test_node:resources(Server)),
-    [?assertEqual(Node, call(Client, gen_rpc, call, [{Node, Key}, erlang, node, [], 1000]))
+    [?assertEqual(Node, call(Client, gen_rpc, call, [{Node, Key}, erlang, node, [], ?LONG div 2]))
      || Key <- lists:seq(1, 10)],
     [ok = run(Client, fun() -> drop({Node, Key}) end) || Key <- lists:seq(1, 10)],
     lists:foreach(fun gen_tcp:close/1, Sockets),

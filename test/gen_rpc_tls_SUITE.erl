@@ -1004,7 +1004,8 @@ thousand_failed_handshakes(Config) ->
     Before = [gen_rpc_test_node:resources(N) || N <- [Client, Server]],
     Memory = [resident(N) || N <- [Client, Server]],
     [ok = Round() || _ <- lists:seq(1, 10)],
-    wait(fun() -> Before =:= [gen_rpc_test_node:resources(N) || N <- [Client, Server]] end),
+    [?assertEqual(ok, gen_rpc_test_node:expect_resources(N, Was))
+     || {N, Was} <- lists:zip([Client, Server], Before)],
     ?assertEqual([], grown([Client, Server], Memory)).
 
 hundred_failures(Config, Client, #{node := Node} = Server, Port) ->
@@ -1034,7 +1035,8 @@ thousand_connections(Config) ->
     Before = [gen_rpc_test_node:resources(N) || N <- [Client, Server]],
     Memory = [resident(N) || N <- [Client, Server]],
     [ok = Round() || _ <- lists:seq(1, 10)],
-    wait(fun() -> Before =:= [gen_rpc_test_node:resources(N) || N <- [Client, Server]] end),
+    [?assertEqual(ok, gen_rpc_test_node:expect_resources(N, Was))
+     || {N, Was} <- lists:zip([Client, Server], Before)],
     ?assertEqual([], grown([Client, Server], Memory)).
 
 %% mbedTLS allocates by itself, so what the system has given is what counts, bytes.

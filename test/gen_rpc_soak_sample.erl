@@ -34,7 +34,7 @@ take() ->
       atoms => erlang:system_info(atom_count), driver => gen_rpc_test_node:local_driver_memory(),
       ets => maps:get(ets, Memory), binary => maps:get(binary, Memory),
       process_memory => maps:get(processes_used, Memory), total => maps:get(total, Memory),
-      rss => rss()}.
+      rss => gen_rpc_test_node:system_memory()}.
 
 %% Without garbage, which is not what is measured.
 -spec take_at_rest() -> t().
@@ -48,11 +48,6 @@ is_at_rest() ->
     ets:info(gen_rpc_registry, size) =:= 0 andalso
         supervisor:which_children(gen_rpc_acceptor_sup) =:= [] andalso
         supervisor:which_children(gen_rpc_client_sup) =:= [].
-
-rss() ->
-    {ok, Status} = file:read_file("/proc/self/status"),
-    {match, [Kib]} = re:run(Status, "VmRSS:\\s*([0-9]+) kB", [{capture, all_but_first, binary}]),
-    binary_to_integer(Kib) * ?KIB.
 
 -spec line(t()) -> iolist().
 line(Sample) ->

@@ -437,11 +437,7 @@ stop_watch() ->
     receive {Ref, Grown} -> ok = wait(fun() -> whereis(?WATCH) =:= undefined end), Grown end.
 
 look() ->
-    {ok, File} = file:open("/proc/self/statm", [read, raw, binary]),
-    {ok, Line} = file:read(File, 200),
-    ok = file:close(File),
-    [_, Pages | _] = binary:split(Line, <<" ">>, [global]),
-    #{rss => 4096 * binary_to_integer(Pages),
+    #{rss => gen_rpc_test_node:system_memory(),
       binary => gen_rpc_test_node:memory(binary),
       processes => erlang:system_info(process_count)}.
 

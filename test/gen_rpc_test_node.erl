@@ -11,7 +11,7 @@
 -export([connection/2, local_connection/1, acceptors/1, local_acceptors/0, local_acceptor_ports/0,
          half_open/1, half_open/2]).
 -export([resources/1, expect_resources/2, local_resources/0, leftovers/1, local_leftovers/0,
-         driver_memory/1, local_driver_memory/0, memory/1]).
+         driver_memory/1, local_driver_memory/0, memory/1, system_memory/0]).
 
 -type t() :: #{peer := pid(), node := node(), port := inet:port_number(),
                ssl_port => inet:port_number()}.
@@ -287,6 +287,20 @@ memory(Kind) ->
         erlang:memory(Kind)
     catch
         error:notsup -> 0
+    end.
+
+%% Bytes that the system has given, files apart. As above under test/run_asan: the sanitizer keeps what
+%% is freed.
+-spec system_memory() -> non_neg_integer().
+system_memory() ->
+    case memory(total) of
+        0 -> 0;
+        _ ->
+            {ok, File} = file:open("/proc/self/statm", [read, raw, binary]),
+            {ok, Line} = file:read(File, 200),
+            ok = file:close(File),
+            [_, Resident, Shared | _] = binary:split(Line, <<" ">>, [global]),
+            4096 * (binary_to_integer(Resident) - binary_to_integer(Shared))
     end.
 
 %% What a stopped gen_rpc has left on the node: [] if all is well.

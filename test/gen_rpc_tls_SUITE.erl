@@ -1019,7 +1019,8 @@ hundred_failures(Config, Client, #{node := Node} = Server, Port) ->
                                     _ <- lists:seq(1, 10)],
     [{ok, <<22>>} = gen_tcp:recv(Socket, 1, ?LONG) || Socket <- lists:sublist(Sockets, 31, 10)],
     lists:foreach(fun gen_tcp:close/1, Sockets),
-    wait(fun() -> Ports =:= maps:get(ports, gen_rpc_test_node:resources(Server)) end).
+    gen_rpc_test_node:wait(
+      fun() -> Ports =:= maps:get(ports, gen_rpc_test_node:resources(Server)) end, ?LONG).
 
 %% After a thousand connections over TLS both nodes are as before.
 thousand_connections(Config) ->
@@ -1041,10 +1042,7 @@ thousand_connections(Config) ->
 
 %% mbedTLS allocates by itself, so what the system has given is what counts, bytes.
 resident(Node) ->
-    {ok, Status} = call(Node, file, read_file, ["/proc/self/status"]),
-    {match, [Kilobytes]} = re:run(Status, "RssAnon:\\s+([0-9]+) kB",
-                                  [{capture, all_but_first, list}]),
-    1024 * list_to_integer(Kilobytes).
+    call(Node, gen_rpc_test_node, system_memory, []).
 
 grown(Nodes, Before) ->
     [{Node, Grown} || {#{node := Node} = N, Was} <- lists:zip(Nodes, Before),

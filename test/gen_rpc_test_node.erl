@@ -182,12 +182,14 @@ os_pid(T) ->
 cookie(T) ->
     atom_to_binary(call(T, erlang, get_cookie, [])).
 
+%% Below those that Linux takes for outgoing connections, one of which could take it before its user.
 -spec free_port() -> inet:port_number().
 free_port() ->
-    {ok, S} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}, {reuseaddr, true}]),
-    {ok, Port} = inet:port(S),
-    ok = gen_tcp:close(S),
-    Port.
+    Number = 10000 + rand:uniform(22000),
+    case gen_tcp:listen(Number, [{ip, {127, 0, 0, 1}}, {reuseaddr, true}]) of
+        {ok, S} -> ok = gen_tcp:close(S), Number;
+        {error, eaddrinuse} -> free_port()
+    end.
 
 %% What the driver on the first node knows of its connection to a destination.
 -spec connection(t(), gen_rpc:dest()) -> gen_rpc_port:info() | none.

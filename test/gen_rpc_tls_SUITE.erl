@@ -998,7 +998,8 @@ thousand_failed_handshakes(Config) ->
     Cert = gen_rpc_test_certs:node(Foreign, name(Config, client), []),
     Patient = gen_rpc_test_tls:patient(),
     {Client, #{ssl_port := Port} = Server} =
-        restart(Config, options(Cert#{cacertfile := root(Config)}), [], Patient, Patient),
+        restart(Config, options(Cert#{cacertfile := root(Config)}), [],
+                [{reconnect_backoff_max, 0} | Patient], Patient),
     Round = fun() -> hundred_failures(Config, Client, Server, Port) end,
     [ok = Round() || _ <- [1, 2, 3]],
     Before = [gen_rpc_test_node:resources(N) || N <- [Client, Server]],

@@ -765,7 +765,7 @@ silent_ones_delay_nobody(Config) ->
     [?assertMatch({ok, <<22>>}, gen_tcp:recv(Socket, 1, ?LONG))
      || Socket <- lists:nthtail(?SILENT, Sockets)],
     ?assertMatch(#{processes := Processes}, gen_rpc_test_node:resources(Server)),
-    [?assertEqual(Node, call(Client, gen_rpc, call, [{Node, Key}, erlang, node, [], ?LONG div 2]))
+    [?assertEqual(Node, call(Client, gen_rpc, call, [{Node, Key}, erlang, node, [], 1000]))
      || Key <- lists:seq(1, 10)],
     [ok = run(Client, fun() -> drop({Node, Key}) end) || Key <- lists:seq(1, 10)],
     lists:foreach(fun gen_tcp:close/1, Sockets),
@@ -1020,8 +1020,7 @@ hundred_failures(Config, Client, #{node := Node} = Server, Port) ->
                                     _ <- lists:seq(1, 10)],
     [{ok, <<22>>} = gen_tcp:recv(Socket, 1, ?LONG) || Socket <- lists:sublist(Sockets, 31, 10)],
     lists:foreach(fun gen_tcp:close/1, Sockets),
-    gen_rpc_test_node:wait(
-      fun() -> Ports =:= maps:get(ports, gen_rpc_test_node:resources(Server)) end, ?LONG).
+    wait(fun() -> Ports =:= maps:get(ports, gen_rpc_test_node:resources(Server)) end).
 
 %% After a thousand connections over TLS both nodes are as before.
 thousand_connections(Config) ->

@@ -142,11 +142,10 @@ calm(#{dir := Dir} = Storm, First, Calls) ->
     ok = start_callers(Storm, true, First),
     ok = await_calls(Storm, CalledBefore + Calls),
     ok = stop_callers(Storm),
-    await_served(Dir).
+    await_served(Storm).
 
-%% The last casts may still be on their way. Those that never come are named when the books are
-%% checked.
-await_served(Dir) ->
+%% The last casts may still be on their way. Those that never come are named.
+await_served(#{dir := Dir} = Storm) ->
     try
         wait(fun() ->
                      {Called, Served} = gen_rpc_test_books:calm(Dir),
@@ -154,7 +153,8 @@ await_served(Dir) ->
              end)
     catch
         error:condition_never_held ->
-            say("in calm ~b were called, ~b served", tuple_to_list(gen_rpc_test_books:calm(Dir)))
+            #{wrong := Wrong} = gen_rpc_test_books:check(Dir, killed(Storm)),
+            error({not_served, Wrong})
     end.
 
 storm(#{seed := Seed, dir := Dir} = Storm, First, Calls) ->

@@ -11,8 +11,9 @@
 -export([suite/0, all/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2,
          end_per_testcase/2]).
 -export([nodes_take_the_places_of_the_silent/1, one_address_has_its_own_limit/1,
-         authenticated_ones_do_not_count/1, burst_of_nodes_passes/1,
-         handshakes_at_once/1, any_sequence_keeps_the_limits/1, networks_of_ipv6/1]).
+         one_alone_keeps_its_place/1, authenticated_ones_do_not_count/1,
+         burst_of_nodes_passes/1, handshakes_at_once/1, any_sequence_keeps_the_limits/1,
+         networks_of_ipv6/1]).
 
 -import(gen_rpc_test_node, [call/4, half_open/1, run/2, wait/1]).
 -import(gen_rpc_test_pair, [lines/2]).
@@ -25,9 +26,8 @@ suite() ->
     [{timetrap, {seconds, 60}}].
 
 all() ->
-    [nodes_take_the_places_of_the_silent, one_address_has_its_own_limit,
-     authenticated_ones_do_not_count, burst_of_nodes_passes,
-     handshakes_at_once, any_sequence_keeps_the_limits, networks_of_ipv6].
+    [nodes_take_the_places_of_the_silent, one_address_has_its_own_limit, one_alone_keeps_its_place,
+     authenticated_ones_do_not_count, burst_of_nodes_passes, handshakes_at_once, any_sequence_keeps_the_limits, networks_of_ipv6].
 
 init_per_suite(Config) ->
     Dir = filename:join(proplists:get_value(priv_dir, Config), "certs"),
@@ -70,6 +70,18 @@ one_address_has_its_own_limit(Config) ->
                  lists:usort([{R, Address} || #{reason := R, address := Address} <- Lines])),
     lists:foreach(fun gen_tcp:close/1, Silent).
 
+%% However many a few addresses bring, one who comes alone keeps its place: it is theirs that go.
+one_alone_keeps_its_place(Config) ->
+    {_, #{port := Port} = Server} = restart(Config, [{max_half_open, 10}]),
+    Alone = connect({127, 0, 0, 9}, Port),
+    wait(fun() -> half_open(Server) =:= 1 end),
+    Crowd = [connect({127, 0, 0, 10 + I rem 3}, Port) || I <- lists:seq(1, 60)],
+    wait(fun() -> length([S || S <- Crowd, is_closed_now(S)]) =:= 51 end),
+    ?assertNot(is_closed_now(Alone)),
+    Lines = lines(Server, "peer refused"),
+    ?assertEqual([max_half_open], lists:usort([Reason || #{reason := Reason} <- Lines])),
+    lists:foreach(fun gen_tcp:close/1, [Alone | Crowd]).
+
 %% Places are for those who have not said who they are. A node gives its own back when it has.
 authenticated_ones_do_not_count(Config) ->
     {Client, #{node := Node} = Server} =
@@ -99,18 +111,19 @@ handshakes_at_once(Config) ->
     ?assertEqual(1, threads(Server) - Threads).
 
 %% Whatever comes and goes, from wherever: there are never more than allowed; nobody is replaced while
-%% there is room; who is replaced is the oldest of its kind.
+%% there is room; who is replaced is the oldest one of the address that has too many, or else of the
+%% one that has most, and of two with as many of the one with the older one.
 any_sequence_keeps_the_limits(_Config) ->
     ?assert(proper:quickcheck(
               ?FORALL({Limits, Steps}, {limits(), list(step())}, keeps_limits(Limits, Steps)),
               [{numtests, 300}, {to_file, user}])).
 
 limits() ->
-    ?LET({All, One}, {range(1, 6), range(1, 6)},
+    ?LET({All, One}, {range(1, 9), range(1, 6)},
          #{max_half_open => All, max_half_open_per_address => One}).
 
 step() ->
-    frequency([{4, {add, range(1, 3)}}, {2, {take, range(1, 30)}}]).
+    frequency([{4, {add, range(1, 4)}}, {2, {take, range(1, 30)}}]).
 
 %% Beside it a list of what is in it, oldest first: {Number, Address}.
 keeps_limits(Limits, Steps) ->
@@ -135,14 +148,22 @@ keeps(Limits, {add, Address}, {H0, In, Last, Ok}) ->
         end,
     Left = lists:keydelete(Gone, 1, In) ++ [{Number, Address}],
     Same = lists:sort(gen_rpc_half_open:ports(H)) =:= lists:sort([N || {N, _} <- Left]),
+    Crowd = length([A || {_, A} <- Left, A =:= Address]),
     {H, Left, Number, Ok andalso Right andalso Same
-     andalso gen_rpc_half_open:count(H) =:= length(Left)}.
+     andalso gen_rpc_half_open:count(H) =:= length(Left)
+     andalso gen_rpc_half_open:crowd({127, 0, 0, Address}, H) =:= Crowd}.
 
 crowded(#{max_half_open_per_address := One, max_half_open := All}, Mine, In) ->
     if length(Mine) >= One -> {max_half_open_per_address, Mine};
-       length(In) >= All -> {max_half_open, In};
+       length(In) >= All -> {max_half_open, most(In)};
        true -> none
     end.
+
+most(In) ->
+    Crowds = [[Entry || {_, A} = Entry <- In, A =:= Address]
+              || Address <- lists:usort([A || {_, A} <- In])],
+    [Most | _] = lists:sort(fun(A, B) -> {-length(A), A} =< {-length(B), B} end, Crowds),
+    Most.
 
 %% Of IPv6 a network counts as one address; an IPv4 address is the same in the form of IPv6.
 networks_of_ipv6(_Config) ->

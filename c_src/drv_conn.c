@@ -316,12 +316,15 @@ ErlDrvSSizeT drv_conn_connect(drv_port *p, const char *buf, size_t size, drv_res
 
 static ErlDrvSSizeT do_handshake(drv_conn *c, const char *buf, size_t size)
 {
+    drv_args a = drv_args_of(buf, size);
     conn_config cfg;
-    if (c->state != DRV_CONN_ACCEPTED ||
-        read_config(GR_SERVER, (const uint8_t *)buf, size, &cfg) != GR_OK ||
-        find_tls(c, &cfg) != GR_OK)
+    uint32_t crowd = drv_args_u32(&a);
+    size_t left = (size_t)(a.end - a.at);
+    if (a.short_of || !crowd || c->state != DRV_CONN_ACCEPTED ||
+        read_config(GR_SERVER, a.at, left, &cfg) != GR_OK || find_tls(c, &cfg) != GR_OK)
         return -1;
-    int rc = c->tlsconf ? keep_config(c, buf, size) : GR_OK;
+    c->turn.crowd = crowd;
+    int rc = c->tlsconf ? keep_config(c, a.at, left) : GR_OK;
     if (rc == GR_OK)
         rc = begin(c, &cfg);
     if (rc != GR_OK)

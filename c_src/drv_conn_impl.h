@@ -30,6 +30,7 @@ struct drv_conn {
     gr_tlsconf *tlsconf; /* a reference; NULL: plain TCP */
     gr_tls *tls;         /* NULL: plain TCP, no byte has come yet, or a thread of the pool has it */
     drv_handshake *handshake; /* that has it; NULL: none */
+    drv_turn turn;            /* of its next step */
     drv_quota *quota;         /* of the listener; NULL on the connecting side */
     uint8_t *config;          /* until open: the arguments, with the cookie: wiped when used */
     size_t config_size;

@@ -10,11 +10,15 @@
 
 #define THREADS_MAX 64
 
+typedef struct queue {
+    drv_job *head;
+    drv_job *tail;
+} queue;
+
 static struct {
     ErlDrvMutex *lock;
     ErlDrvCond *work;
-    drv_job *head;
-    drv_job *tail;
+    queue ranks[DRV_POOL_RANKS];
     ErlDrvTid threads[THREADS_MAX];
     int count;  /* of threads */
     int idle;   /* of them, that wait for a job */
@@ -45,18 +49,44 @@ int drv_pool_limit(int threads)
     return 0;
 }
 
+static void put(drv_job *job, drv_pool_place place)
+{
+    queue *q = &pool.ranks[job->rank];
+    job->prev = place == DRV_POOL_LAST ? q->tail : NULL;
+    job->next = place == DRV_POOL_LAST ? NULL : q->head;
+    *(job->prev ? &job->prev->next : &q->head) = job;
+    *(job->next ? &job->next->prev : &q->tail) = job;
+    job->queued = 1;
+    pool.queued++;
+}
+
+static void drop(drv_job *job)
+{
+    queue *q = &pool.ranks[job->rank];
+    *(job->prev ? &job->prev->next : &q->head) = job->next;
+    *(job->next ? &job->next->prev : &q->tail) = job->prev;
+    job->queued = 0;
+    pool.queued--;
+}
+
+static drv_job *first(void)
+{
+    const queue *q = pool.ranks;
+    while (!q->head)
+        q++;
+    return q->head;
+}
+
 static drv_job *take(void)
 {
     erl_drv_mutex_lock(pool.lock);
     pool.idle++;
-    while (!pool.head && !pool.stopping)
+    while (!pool.queued && !pool.stopping)
         erl_drv_cond_wait(pool.work, pool.lock);
     pool.idle--;
-    drv_job *job = pool.head;
-    if (job) {
-        pool.head = job->next;
-        pool.queued--;
-    }
+    drv_job *job = pool.queued ? first() : NULL;
+    if (job)
+        drop(job);
     erl_drv_mutex_unlock(pool.lock);
     return job;
 }
@@ -75,24 +105,29 @@ static void start_thread(void)
         pool.count++;
 }
 
-int drv_pool_submit(drv_job *job)
+int drv_pool_submit(drv_job *job, unsigned rank, drv_pool_place place)
 {
     int rc = 0;
-    job->next = NULL;
+    job->rank = rank;
     erl_drv_mutex_lock(pool.lock);
     if (pool.queued >= pool.idle && pool.count < pool.max)
         start_thread();
     if (pool.count) {
-        if (pool.head)
-            pool.tail->next = job;
-        else
-            pool.head = job;
-        pool.tail = job;
-        pool.queued++;
+        put(job, place);
         erl_drv_cond_signal(pool.work);
     } else {
         rc = -1;
     }
+    erl_drv_mutex_unlock(pool.lock);
+    return rc;
+}
+
+int drv_pool_withdraw(drv_job *job)
+{
+    erl_drv_mutex_lock(pool.lock);
+    int rc = job->queued ? 0 : -1;
+    if (job->queued)
+        drop(job);
     erl_drv_mutex_unlock(pool.lock);
     return rc;
 }

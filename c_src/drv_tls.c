@@ -174,7 +174,17 @@ static void run(drv_job *job)
         handshake_free(h);
 }
 
-drv_handshake *drv_handshake_begin(ErlDrvTermData port, gr_tls *tls)
+/* The first one is our own; then two for crowds of 1, 2 and 3, 4 to 7, and so on. */
+static unsigned rank_of(drv_turn turn)
+{
+    unsigned rank = 0;
+    for (uint32_t crowd = turn.crowd; crowd; crowd >>= 1)
+        rank += 2;
+    rank -= turn.crowd && turn.answered;
+    return rank < DRV_POOL_RANKS ? rank : DRV_POOL_RANKS - 1;
+}
+
+drv_handshake *drv_handshake_begin(ErlDrvTermData port, gr_tls *tls, drv_turn turn)
 {
     drv_handshake *h = driver_alloc(sizeof *h);
     if (!h)
@@ -184,7 +194,8 @@ drv_handshake *drv_handshake_begin(ErlDrvTermData port, gr_tls *tls)
     h->port = port;
     h->tls = tls;
     atomic_init(&h->state, RUNNING);
-    if (drv_pool_submit(&h->job) == 0)
+    drv_pool_place place = turn.crowd && !turn.answered ? DRV_POOL_FIRST : DRV_POOL_LAST;
+    if (drv_pool_submit(&h->job, rank_of(turn), place) == 0)
         return h;
     driver_free(h);
     return NULL;
@@ -202,6 +213,6 @@ int drv_handshake_end(drv_handshake *h, gr_tls **tls, int *rc)
 
 void drv_handshake_abandon(drv_handshake *h)
 {
-    if (!leave(h, ABANDONED))
+    if (drv_pool_withdraw(&h->job) == 0 || !leave(h, ABANDONED))
         handshake_free(h);
 }

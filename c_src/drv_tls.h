@@ -24,10 +24,20 @@ gr_tlsconf *drv_tls_find(uint64_t number, gr_role role);
 typedef struct drv_handshake drv_handshake;
 
 /*
+ * Where there are more steps than the processor can do, these come first: those of our own connections
+ * to others; then those for addresses from where fewest are in their handshake; of these the ones that
+ * we have answered before, in turn; and of the others the newest, since the oldest will soon be given up.
+ */
+typedef struct drv_turn {
+    uint32_t crowd; /* in their handshake from that address, this one included; 0: our own */
+    int answered;   /* we have done something for it before */
+} drv_turn;
+
+/*
  * Moves a session to the pool, which goes on with its handshake and then sends the port's owner
  * {Port, flush}. NULL: it could not, and the session is still the caller's.
  */
-drv_handshake *drv_handshake_begin(ErlDrvTermData port, gr_tls *tls);
+drv_handshake *drv_handshake_begin(ErlDrvTermData port, gr_tls *tls, drv_turn turn);
 
 /* Whether it is over: the session is the caller's again, and *rc is how it went. */
 int drv_handshake_end(drv_handshake *h, gr_tls **tls, int *rc);

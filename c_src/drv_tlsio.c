@@ -73,7 +73,7 @@ void drv_tlsio_fill(drv_conn *c)
 /* Moves the session to the pool; until it is back there is nothing to be done with the socket. */
 static int hand_over(drv_conn *c)
 {
-    c->handshake = drv_handshake_begin(c->port->id, c->tls);
+    c->handshake = drv_handshake_begin(c->port->id, c->tls, c->turn);
     if (!c->handshake)
         return GR_ENOMEM;
     c->tls = NULL;
@@ -138,6 +138,7 @@ void drv_tlsio_continue(drv_conn *c)
     if (!c->handshake || !drv_handshake_end(c->handshake, &c->tls, &rc))
         return;
     c->handshake = NULL;
+    c->turn.answered |= gr_tls_output(c->tls) != 0;
     drv_tlsio_writable(c);
     if (c->state != DRV_CONN_SECURING)
         return;

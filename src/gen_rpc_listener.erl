@@ -136,9 +136,10 @@ accepted(Child, Address, State) ->
 let_in(Child, {Ip, _} = Address, Connection, #state{half_open = HalfOpen, driver = Driver} = State) ->
     #{max_running := MaxRunning, tell_cancels := TellCancels} = Connection,
     Stranger = #{address => Address, limited => MaxRunning =/= infinity, killing => TellCancels},
-    Added = gen_rpc_half_open:add(Child, Stranger, Ip, HalfOpen),
-    _ = gen_rpc_port:handshake(Child, maps:merge(Connection, security(Driver))),
-    State#state{half_open = added(Added)}.
+    Now = added(gen_rpc_half_open:add(Child, Stranger, Ip, HalfOpen)),
+    Crowd = gen_rpc_half_open:crowd(Ip, Now),
+    _ = gen_rpc_port:handshake(Child, maps:merge(Connection#{crowd => Crowd}, security(Driver))),
+    State#state{half_open = Now}.
 
 added({ok, HalfOpen}) ->
     HalfOpen;

@@ -82,6 +82,7 @@
                         compression_threshold := pos_integer(),
                         socket_keepalive := {pos_integer(), pos_integer(), pos_integer()},
                         socket_buffer => size(), % what is read at once, at most
+                        crowd => pos_integer(),  % server: how many are in their handshake from there
                         target => binary(),      % client
                         socket => socket_options(), % client
                         tls => tls_number(),     % without: plain TCP
@@ -240,10 +241,12 @@ listen(Port, Address, #{max_connections := MaxConnections} = Listening) ->
         Result -> result(Result)
     end.
 
-%% Starts to authenticate whoever is at an accepted port.
+%% Starts to authenticate whoever is at an accepted port. When there are more handshakes of TLS than the
+%% processor can do, those with the smallest crowds come first.
 -spec handshake(port(), connection()) -> ok | down.
 handshake(Port, Connection) ->
-    submitted(control(Port, ?HANDSHAKE, encode(Connection))).
+    Crowd = maps:get(crowd, Connection, 1),
+    submitted(control(Port, ?HANDSHAKE, [<<Crowd:32>>, encode(Connection)])).
 
 %% Lets requests come to the port's owner.
 -spec activate(port()) -> ok | down.

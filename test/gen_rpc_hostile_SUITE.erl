@@ -12,7 +12,8 @@
 -export([suite/0, all/0, groups/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2,
          end_per_testcase/2]).
 -export([ten_thousand_silent/1, ten_thousand_silent_over_tls/1, handshakes_byte_by_byte/1,
-         garbage_by_the_thousand/1, tls_handshakes_by_the_thousand/1, names_by_the_thousand/1]).
+         garbage_by_the_thousand/1, tls_handshakes_by_the_thousand/1, names_by_the_thousand/1,
+         flood/1, flood_over_tls/1]).
 -export([million_pings/1, million_casts/1, more_than_the_window/1, sizes_of_four_gigabytes/1,
          messages_that_never_end/1, messages_without_end_are_few/1, cancels_of_nothing/1,
          replies_to_nothing/1, bombs_within_the_limit/1, bombs_beyond_what_they_say/1,
@@ -22,7 +23,7 @@
          answers_that_are_no_results/1, answers_that_never_end/1]).
 -export([call_here/2]).
 
--import(gen_rpc_test_node, [call/4, wait/1]).
+-import(gen_rpc_test_node, [call/4, wait/1, wait/2]).
 -import(gen_rpc_test_stranger, [connect/1, connect/2, hello/2, login/4, log_in/1, log_in/2,
                                 frame/3, frame/5, until_pong/1, is_closed/1, is_closed_now/1]).
 
@@ -57,7 +58,8 @@ all() ->
 groups() ->
     [{without_the_cookie, [],
       [ten_thousand_silent, ten_thousand_silent_over_tls, handshakes_byte_by_byte,
-       garbage_by_the_thousand, tls_handshakes_by_the_thousand, names_by_the_thousand]},
+       garbage_by_the_thousand, tls_handshakes_by_the_thousand, names_by_the_thousand,
+       flood, flood_over_tls]},
      {with_the_cookie, [],
       [million_pings, million_casts, more_than_the_window, sizes_of_four_gigabytes,
        messages_that_never_end, messages_without_end_are_few, cancels_of_nothing,
@@ -202,6 +204,43 @@ names_by_the_thousand(Config) ->
 modules(disabled) -> [];
 modules(whitelist) -> [gen_rpc_test_target, erlang];
 modules(blacklist) -> [os].
+
+%% Strangers hold all places, and come so fast that each is replaced within a second. A node comes from
+%% an address of its own, and gets in at its first attempt, again and again.
+flood(Config) ->
+    {Client, #{node := Node, port := Port} = Server} =
+        gen_rpc_test_pair:restart(pair(Config), persistent(), persistent()),
+    flood(?FUNCTION_NAME, Client, Server, Port, hello(<<"stranger@host">>, atom_to_binary(Node))).
+
+%% Over TLS each of them also asks for a key, and there are more than can be computed.
+flood_over_tls(Config) ->
+    {Client, #{ssl_port := Port} = Server} = restart_tls(Config, persistent(), persistent()),
+    flood(?FUNCTION_NAME, Client, Server, Port, gen_rpc_test_tls:client_hello(16#0303)).
+
+%% Nobody gives up, and nobody tries twice.
+persistent() ->
+    [{reconnect_backoff_max, 0} | gen_rpc_test_tls:patient()].
+
+flood(Name, Client, #{node := Node} = Server, Port, Hello) ->
+    Report = siege(Name, Client, Server,
+                   fun() ->
+                           Flood = gen_rpc_test_flood:start(Port, 8, Hello),
+                           wait(fun() -> gen_rpc_test_flood:count(Flood) > 4000 end, ?LONG),
+                           {Time, New} =
+                               timer:tc(fun() -> [call(Client, ?MODULE, call_here,
+                                                       [{Node, K}, ?LONG])
+                                                  || K <- lists:seq(1, 10)] end),
+                           ct:pal("~s: ~b strangers, ten nodes in ~b ms",
+                                  [Name, gen_rpc_test_flood:count(Flood), Time div 1000]),
+                           ok = gen_rpc_test_flood:stop(Flood),
+                           New
+                   end),
+    #{result := New, reasons := Reasons} = Report,
+    ?assertEqual([Node], lists:usort(New)),
+    ?assertMatch(#{{"peer refused", max_half_open} := _}, Reasons),
+    only(Report, ["peer refused"], [max_half_open, closed, econnreset, {tls, closed},
+                                    {tls, truncated}]),
+    modest(Report, 128 * ?MIB).
 
 %%% With the cookie
 
@@ -595,9 +634,12 @@ restart(Config, ServerSettings) ->
     gen_rpc_test_pair:restart(pair(Config), [], ServerSettings).
 
 restart_tls(Config, ServerSettings) ->
+    restart_tls(Config, [], ServerSettings).
+
+restart_tls(Config, ClientSettings, ServerSettings) ->
     #{client := Client, server := Server} = Tls = proplists:get_value(tls, Config),
     gen_rpc_test_tls:restart(Tls, gen_rpc_test_certs:options(Client),
-                             gen_rpc_test_certs:options(Server), [], ServerSettings).
+                             gen_rpc_test_certs:options(Server), ClientSettings, ServerSettings).
 
 %% Honest calls go on, and all come back right; afterwards nothing is left.
 siege(Name, Client, Server, Attack) ->

@@ -38,6 +38,7 @@ static void on_threads(void *(*run)(void *))
 typedef struct test_job {
     drv_job job;
     int ran; /* not atomic: a job is one thread's at a time */
+    int withdrawn;
 } test_job;
 
 static test_job jobs[THREADS][JOBS];
@@ -53,12 +54,17 @@ static void *submit_jobs(void *arg)
     for (int i = 0; i < JOBS; i++) {
         mine[i].job.run = run_job;
         mine[i].ran = 0;
-        assert_int_equal(drv_pool_submit(&mine[i].job), 0);
+        mine[i].withdrawn = 0;
+        assert_int_equal(drv_pool_submit(&mine[i].job, (unsigned)i % DRV_POOL_RANKS, i % 5 == 0),
+                         0);
+        /* Whether one of a moment ago has run by now is up to chance. */
+        if (i >= 10 && i % 4 == 0)
+            mine[i - 10].withdrawn = drv_pool_withdraw(&mine[i - 10].job) == 0;
     }
     return NULL;
 }
 
-/* Each job runs once, also those that are still queued when the pool ends. */
+/* Each job runs once, also those that are still queued when the pool ends, or is withdrawn and does not. */
 static void each_job_runs_once(void **state)
 {
     (void)state;
@@ -69,8 +75,61 @@ static void each_job_runs_once(void **state)
         drv_pool_finish();
         for (int t = 0; t < THREADS; t++)
             for (int i = 0; i < JOBS; i++)
-                assert_int_equal(jobs[t][i].ran, 1);
+                assert_int_equal(jobs[t][i].ran + jobs[t][i].withdrawn, 1);
     }
+}
+
+/* A job that keeps the only thread until the others are there, and what ran after it. */
+static atomic_int at_gate;
+static atomic_int gate;
+static const drv_job *order[3 * DRV_POOL_RANKS];
+static size_t ordered;
+
+static void wait_at_gate(drv_job *j)
+{
+    (void)j;
+    atomic_store(&at_gate, 1);
+    while (!atomic_load(&gate))
+        sched_yield();
+}
+
+static void run_in_order(drv_job *j)
+{
+    order[ordered++] = j;
+}
+
+/*
+ * Those of a lower rank run first, whenever they came; of the same rank, who was put first before who
+ * was put last. Who is withdrawn does not run, wherever it was.
+ */
+static void jobs_run_by_rank(void **state)
+{
+    static drv_job j[3 * DRV_POOL_RANKS];
+    static drv_job gone[3 * DRV_POOL_RANKS];
+    drv_job first = {.run = wait_at_gate};
+    (void)state;
+    assert_int_equal(drv_pool_init(), 0);
+    assert_int_equal(drv_pool_submit(&first, 0, DRV_POOL_LAST), 0);
+    while (!atomic_load(&at_gate))
+        sched_yield();
+    for (unsigned rank = DRV_POOL_RANKS; rank-- > 0;) {
+        const drv_pool_place places[] = {DRV_POOL_LAST, DRV_POOL_LAST, DRV_POOL_FIRST};
+        for (unsigned i = 0; i < 3; i++) {
+            drv_job *job = &j[3 * rank + (i + 1) % 3];
+            job->run = run_in_order;
+            gone[3 * rank + i].run = run_in_order;
+            assert_int_equal(drv_pool_submit(job, rank, places[i]), 0);
+            assert_int_equal(drv_pool_submit(&gone[3 * rank + i], rank, places[i]), 0);
+        }
+    }
+    for (size_t i = 0; i < COUNT_OF(gone); i++)
+        assert_int_equal(drv_pool_withdraw(&gone[i]), 0);
+    assert_int_equal(drv_pool_withdraw(&first), -1);
+    atomic_store(&gate, 1);
+    drv_pool_finish();
+    assert_int_equal(ordered, COUNT_OF(j));
+    for (size_t i = 0; i < ordered; i++)
+        assert_ptr_equal(order[i], &j[i]);
 }
 
 /* A number of threads that there can't be changes nothing. */
@@ -230,7 +289,8 @@ static gr_tlsconf *make_conf(gr_role role)
 /* One step on the pool. 0: it was given up in the middle of that. */
 static int step(api_owner *owner, gr_tls **t, int *rc, uint64_t *prng)
 {
-    drv_handshake *h = drv_handshake_begin(api_port(owner), *t);
+    drv_turn turn = {(uint32_t)prng_next(prng), (int)prng_below(prng, 2)};
+    drv_handshake *h = drv_handshake_begin(api_port(owner), *t, turn);
     assert_non_null(h);
     if (prng_below(prng, 12) == 0) {
         drv_handshake_abandon(h);
@@ -386,6 +446,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_job_runs_once),
+        cmocka_unit_test(jobs_run_by_rank),
         cmocka_unit_test(pool_has_bounds),
         cmocka_unit_test(places_are_neither_lost_nor_made),
         cmocka_unit_test(places_go_in_turn),

@@ -211,7 +211,8 @@ failure_that_says_most(Config) ->
     [begin
          Server = start_on("both.test", [{socket_ip, Ip}, {secret_cookie, other}]),
          ?assertEqual({badrpc, invalid_cookie},
-                      call_by_name(Config, [], Server, [?LOOPBACK, ?LOOPBACK6])),
+                      call_by_name(Config, [{reconnect_backoff_max, 0}], Server,
+                                   [?LOOPBACK, ?LOOPBACK6])),
          Shown = inet:ntoa(Ip),
          ?assertMatch([#{reason := invalid_cookie, address := Shown}],
                       lines(Client, "cannot connect")),
@@ -222,8 +223,9 @@ failure_that_says_most(Config) ->
 first_of_equal_failures(Config) ->
     {Client, _} = pair(Config),
     Nobody = #{node => 'nobody@some.test', port => gen_rpc_test_node:free_port()},
+    Once = [{reconnect_backoff_max, 0}],
     [begin
-         ?assertEqual({badrpc, nodedown}, call_by_name(Config, [], Nobody, Addresses)),
+         ?assertEqual({badrpc, nodedown}, call_by_name(Config, Once, Nobody, Addresses)),
          ?assertMatch([#{reason := econnrefused, address := Shown}],
                       lines(Client, "cannot connect"))
      end || {Addresses, Shown} <- [{[?LOOPBACK, ?LOOPBACK6], "127.0.0.1"},

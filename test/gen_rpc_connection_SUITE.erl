@@ -162,7 +162,7 @@ black_hole_delays_nobody_else(Config) ->
 
 %% Without the cookie there is no connection: both sides say so in one line, and never the cookie.
 wrong_cookie(Config) ->
-    {Client, Server} = restart(Config, [{secret_cookie, "mine and long"}],
+    {Client, Server} = restart(Config, [{secret_cookie, "mine and long"}, {reconnect_backoff_max, 0}],
                                [{secret_cookie, "other and long"}]),
     ?assertEqual({badrpc, invalid_cookie}, rpc(Client, Server, {erlang, node}, [])),
     ?assertMatch([#{reason := invalid_cookie}], lines(Client, "cannot connect")),
@@ -198,7 +198,9 @@ secret_cookie(Config) ->
 %% A node that is reached under another's name is not spoken to.
 wrong_node(Config) ->
     {_, #{port := Port}} = restart(Config, [], []),
-    {Client, Server} = restart(Config, [way('other@127.0.0.1', Port)], [{tcp_server_port, Port}]),
+    {Client, Server} = restart(Config,
+                               [way('other@127.0.0.1', Port), {reconnect_backoff_max, 0}],
+                               [{tcp_server_port, Port}]),
     ?assertEqual({badrpc, nodedown}, echo(Client, 'other@127.0.0.1', ?LONG)),
     ?assertMatch([#{reason := wrong_node}], lines(Client, "cannot connect")),
     ?assertMatch([#{reason := wrong_node}], lines(Server, "peer refused", 1)).

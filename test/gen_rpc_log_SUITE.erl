@@ -132,7 +132,8 @@ silent_stranger_is_one_line(Config) ->
 
 %% When the cookies of two nodes differ, each of them says so in one line.
 wrong_cookie_is_one_line_each(Config) ->
-    {Client, Server} = restart(Config, [{secret_cookie, "other"}], []),
+    {Client, Server} = restart(Config, [{secret_cookie, "other"}, {reconnect_backoff_max, 0}],
+                               []),
     ?assertEqual({badrpc, invalid_cookie}, rpc(Client, Server, {erlang, node}, [])),
     ok = wait_for_lines(Server, 1),
     #{node := Node} = Server,

@@ -4,8 +4,8 @@
 -module(gen_rpc_test_stranger).
 
 -export([connect/1, connect/2, hello/2, proof/3, login/4, log_in/1, log_in/2, frame/3]).
--export([frame/5, receive_frame/1, until_pong/1, recv/2, is_closed/1, is_closed_now/1,
-         reset/1]).
+-export([frame/5, receive_frame/1, until_pong/1, until_used/3, recv/2, is_closed/1,
+         is_closed_now/1, reset/1]).
 
 -define(TIMEOUT, 10000).
 -define(MAGIC, 16#8e, "GR").
@@ -19,6 +19,9 @@
 %% Types of frames.
 -define(PING, 5).
 -define(PONG, 6).
+-define(WINDOW, 11).
+
+-define(SMALL_LANE, 0).
 
 -define(MAX_MESSAGE, 1000000).
 
@@ -88,6 +91,20 @@ take_until_pong(Socket) ->
         <<?PONG, _/binary>> -> ok;
         <<_:32, 0:32, _:64>> -> take_until_pong(Socket);
         <<_:32, Size:32, _:64>> -> _ = recv(Socket, Size), take_until_pong(Socket);
+        closed -> closed
+    end.
+
+%% Takes whatever comes until so many bytes of small messages have been used, as a window counts. It
+%% knows of some, and returns of how many it knows then.
+-spec until_used(gen_tcp:socket(), Known :: non_neg_integer(), integer()) ->
+          non_neg_integer() | closed.
+until_used(_Socket, Known, Bytes) when Known >= Bytes ->
+    Known;
+until_used(Socket, Known, Bytes) ->
+    case recv(Socket, 16) of
+        <<?WINDOW, 0, ?SMALL_LANE:16, 0:32, Used:64>> -> until_used(Socket, Used, Bytes);
+        <<_:32, 0:32, _:64>> -> until_used(Socket, Known, Bytes);
+        <<_:32, Size:32, _:64>> -> _ = recv(Socket, Size), until_used(Socket, Known, Bytes);
         closed -> closed
     end.
 

@@ -265,10 +265,8 @@ wrong_cookie(Config) ->
 wrong_node(Config) ->
     Other = 'other@127.0.0.1',
     [begin
-         {Client, #{ssl_port := Port} = Server} = restart(Config, Options, []),
-         _ = gen_rpc_test_node:restart_app(
-               Client, [{client_config_per_node, {internal, #{Other => {ssl, Port}}}},
-                        {ssl_client_options, completed(Config, client, Options)}]),
+         {_, #{ssl_port := Port} = Server} = restart(Config, Options, []),
+         Client = client_to(Config, Other, {ssl, Port}, Options),
          ?assertEqual(Result, echo(Client, Other)),
          ?assertMatch([#{node := Other, reason := Mine}], lines(Client, "cannot connect")),
          ?assertMatch([#{reason := Yours}], lines(Server, "peer refused", 1))
@@ -599,10 +597,7 @@ man_in_the_middle(Config) ->
     Unverified = [{verify, verify_none}],
     {_, #{node := Node, ssl_port := Port} = Server} = restart(Config, Unverified, Unverified),
     {Program, Number} = gen_rpc_test_tls:start_relay(Port, identity(Config, client)),
-    #{pair := {Client0, _}} = tls(Config),
-    Client = gen_rpc_test_node:restart_app(
-               Client0, [{client_config_per_node, {internal, #{Node => {ssl, Number}}}},
-                         {ssl_client_options, Unverified ++ good(Config, client)}]),
+    Client = client_to(Config, Node, {ssl, Number}, Unverified),
     ?assertEqual({badrpc, invalid_cookie}, echo(Client, Node)),
     ?assertMatch([#{reason := invalid_cookie}], lines(Server, "peer refused", 1)),
     {_, _} = gen_rpc_test_tls:end_of(Program).
@@ -687,11 +682,10 @@ plain_and_tls_mixed_up(Config) ->
         restart(Config, [], [], [], [{authentication_timeout, ?LONG}]),
     To = fun(Way) ->
                  ok = gen_rpc_test_events:clear(Server),
-                 ok = gen_rpc_test_events:clear(Client),
                  _ = gen_rpc_test_node:restart_app(
                        Client, [{client_config_per_node, {internal, #{Node => Way}}},
                                 {ssl_client_options, good(Config, client)},
-                                {authentication_timeout, ?LONG}]),
+                                {authentication_timeout, ?LONG} | once()]),
                  echo(Client, Node)
          end,
     ?assertEqual({badrpc, nodedown}, To({tcp, Tls})),
@@ -998,8 +992,7 @@ thousand_failed_handshakes(Config) ->
     Cert = gen_rpc_test_certs:node(Foreign, name(Config, client), []),
     Patient = gen_rpc_test_tls:patient(),
     {Client, #{ssl_port := Port} = Server} =
-        restart(Config, options(Cert#{cacertfile := root(Config)}), [],
-                [{reconnect_backoff_max, 0} | Patient], Patient),
+        restart(Config, options(Cert#{cacertfile := root(Config)}), [], Patient, Patient),
     Round = fun() -> hundred_failures(Config, Client, Server, Port) end,
     [ok = Round() || _ <- [1, 2, 3]],
     Before = [gen_rpc_test_node:resources(N) || N <- [Client, Server]],
@@ -1079,8 +1072,8 @@ restart(Config, ClientOptions, ServerOptions) ->
 %% What is not in the options is as in the good ones.
 restart(Config, ClientOptions, ServerOptions, ClientSettings, ServerSettings) ->
     gen_rpc_test_tls:restart(tls(Config), completed(Config, client, ClientOptions),
-                             completed(Config, server, ServerOptions), ClientSettings,
-                             ServerSettings).
+                             completed(Config, server, ServerOptions),
+                             ClientSettings ++ once(), ServerSettings).
 
 completed(Config, Role, Options) ->
     Options ++ proplists:get_value(forced, Config) ++
@@ -1089,15 +1082,22 @@ completed(Config, Role, Options) ->
             false -> good(Config, Role)
         end.
 
-%% The client, restarted with the way to a port on loopback.
+%% The client, restarted with the way to a port of TLS on loopback.
 client_to(Config, Node, Port) ->
+    client_to(Config, Node, {ssl, Port}, []).
+
+client_to(Config, Node, Way, Options) ->
     #{pair := {Client0, _}} = tls(Config),
     Client = gen_rpc_test_node:restart_app(
-               Client0, [{client_config_per_node, {internal, #{Node => {ssl, Port}}}},
-                         {ssl_client_options, completed(Config, client, [])}]),
+               Client0, [{client_config_per_node, {internal, #{Node => Way}}},
+                         {ssl_client_options, completed(Config, client, Options)} | once()]),
     %% Until it stopped, it may have tried the way of before once more.
     ok = gen_rpc_test_events:clear(Client),
     Client.
+
+%% No more attempts than calls, so that it is known how many lines there will be.
+once() ->
+    [{reconnect_backoff_max, 0}].
 
 %% The server refuses the client for a reason, and the client hears of it.
 refused_client(Config, Mine, Yours, Reason, Alert) ->

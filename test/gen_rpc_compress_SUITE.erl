@@ -14,7 +14,7 @@
          ordered/1, broadcasts/1, large_ones/1, given_up/1, stopped_peer/1, fair/1, sizes/1,
          memory/1, invalid_settings/1]).
 
--import(gen_rpc_test_node, [call/4, run/2, wait/1]).
+-import(gen_rpc_test_node, [run/2, wait/1]).
 -import(gen_rpc_test_flow, [restart/3, restart_with_valve/3, set/3, passed/2, at_once/2, echo/2,
                             port_of/2, connection/2, counter/2, mailbox/0, noted/1,
                             forget/1, watch/1, watched/1]).
@@ -490,14 +490,6 @@ memory(Config) ->
 
 %% What is no level, threshold or switch: the application does not start.
 invalid_settings(Config) ->
-    {Client, _} = restart(Config, [], []),
-    ok = gen_rpc_test_node:stop_app(Client),
-    [begin
-         ok = call(Client, application, set_env, [gen_rpc, Key, Value]),
-         ?assertMatch({error, _}, call(Client, application, ensure_all_started, [gen_rpc])),
-         ok = call(Client, application, unset_env, [gen_rpc, Key])
-     end || {Key, Values} <- [{compress, [-1, 10, true, "6"]},
-                              {compression_threshold, [0, -1, 16#100000000, infinity]},
-                              {compress_context, [1, undefined]}],
-            Value <- Values],
-    ok = gen_rpc_test_events:clear(Client).
+    gen_rpc_test_flow:refuse(Config, [{compress, [-1, 10, true, "6"]},
+                                      {compression_threshold, [0, -1, 16#100000000, infinity]},
+                                      {compress_context, [1, undefined]}]).

@@ -762,15 +762,7 @@ ordered_casts_need_no_place(Config) ->
 
 %% What is no limit, no policy, no switch: the application does not start and says why.
 invalid_settings(Config) ->
-    {Client, _} = restart(Config, [], []),
-    ok = gen_rpc_test_node:stop_app(Client),
-    [begin
-         ok = call(Client, application, set_env, [gen_rpc, Key, Value]),
-         ?assertMatch({error, _}, call(Client, application, ensure_all_started, [gen_rpc])),
-         ok = call(Client, application, unset_env, [gen_rpc, Key])
-     end || {Key, Values} <- [{max_concurrent_calls, [0, -1, 16#100000000, unlimited, "5"]},
-                              {cast_overload_policy, [wait, true, undefined]},
-                              {kill_on_cancel, [1, undefined]},
-                              {send_timeout, [0, -1, never]}],
-            Value <- Values],
-    ok = gen_rpc_test_events:clear(Client).
+    gen_rpc_test_flow:refuse(Config, [{max_concurrent_calls, [0, -1, 16#100000000, unlimited, "5"]},
+                                      {cast_overload_policy, [wait, true, undefined]},
+                                      {kill_on_cancel, [1, undefined]},
+                                      {send_timeout, [0, -1, never]}]).

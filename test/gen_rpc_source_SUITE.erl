@@ -448,10 +448,8 @@ ssl_as_default(Config) ->
     ok = gen_rpc_test_node:stop_app(Client),
     ok = call(Client, application, unset_env, [gen_rpc, ssl_client_options]),
     ?assertMatch({error, {{invalid_setting, {ssl_client_options, certfile}, _, _}, _}},
-                 call(Client, application, start, [gen_rpc])),
-    %% It may come late.
-    wait(fun() -> gen_rpc_test_pair:crashes(Client) =/= [] end),
-    ok = gen_rpc_test_events:clear(Client).
+                 gen_rpc_test_pair:while_crashing(
+                   Client, fun() -> call(Client, application, start, [gen_rpc]) end)).
 
 restart_ssl(Config, Settings) ->
     #{server := Cert} = proplists:get_value(tls, Config),

@@ -3,7 +3,9 @@
 %% nodes a gauge, a gate and a watch over memory.
 -module(gen_rpc_test_flow).
 
--export([start/1, stop/1, restart/3, restart_with_valve/3, finish/1, other/1]).
+-include_lib("stdlib/include/assert.hrl").
+
+-export([start/1, stop/1, restart/3, restart_with_valve/3, refuse/2, finish/1, other/1]).
 -export([start_valve/1, stop_valve/1, valve_port/1, set/3, set_existing/3, passed/2]).
 -export([at_once/2, echo/2, echo/3, port_of/2, connection/2, counter/2, mailbox/0, served/1]).
 -export([start_gauge/0, gauge/0, held/1, held/2, brief/1, brief/2]).
@@ -64,6 +66,23 @@ other(Config) ->
 restart(Config, ClientSettings, ServerSettings) ->
     Server = restart_server(Config, ServerSettings),
     {restart_client(Config, Server, port(Config, Server), ClientSettings), Server}.
+
+%% With none of these values of settings the application starts.
+-spec refuse([{atom(), term()}], [{Setting :: atom(), [term()]}]) -> ok.
+refuse(Config, Settings) ->
+    {Client, _} = restart(Config, [], []),
+    ok = gen_rpc_test_node:stop_app(Client),
+    gen_rpc_test_pair:while_crashing(
+      Client,
+      fun() ->
+              [begin
+                   ok = call(Client, application, set_env, [gen_rpc, Key, Value]),
+                   ?assertMatch({error, {{invalid_setting, Key, Value, _}, _}},
+                                call(Client, application, start, [gen_rpc])),
+                   ok = call(Client, application, unset_env, [gen_rpc, Key])
+               end || {Key, Values} <- Settings, Value <- Values],
+              ok
+      end).
 
 %% The same with a valve in between, which is open.
 -spec restart_with_valve([{atom(), term()}], [{atom(), term()}], [{atom(), term()}]) ->

@@ -4,9 +4,9 @@
 -module(gen_rpc_test_pair).
 
 -export([start/0, start/2, restart/3, finish/1, stop/1]).
--export([lines/2, lines/3, crashes/1]).
+-export([lines/2, lines/3, crashes/1, while_crashing/2]).
 
--import(gen_rpc_test_node, [wait/1]).
+-import(gen_rpc_test_node, [run/2, wait/1]).
 
 -type t() :: {Client :: gen_rpc_test_node:t(), Server :: gen_rpc_test_node:t()}.
 -export_type([t/0]).
@@ -78,6 +78,17 @@ crashes(Node) ->
     [Text || #{level := Level, text := Text, report := Report} <- gen_rpc_test_events:others(Node),
              logger:compare_levels(Level, error) =/= lt,
              not had_ended(Report), not is_limit(Text)].
+
+%% Runs something after which processes of a node crash as they should, when the application can't start
+%% for instance. It forgets what is logged meanwhile. A process may take its time to say that it crashes,
+%% but then it is still there.
+-spec while_crashing(gen_rpc_test_node:t(), fun(() -> Result)) -> Result.
+while_crashing(Node, Fun) ->
+    Before = run(Node, fun processes/0),
+    Result = Fun(),
+    ok = wait(fun() -> run(Node, fun() -> processes() -- [self() | Before] end) =:= [] end),
+    ok = gen_rpc_test_events:clear(Node),
+    Result.
 
 %% What the VM itself says, for each process that could not be started.
 is_limit(Text) ->

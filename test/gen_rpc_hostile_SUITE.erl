@@ -243,8 +243,8 @@ flood(Name, Client, #{node := Node} = Server, Port, Hello) ->
     #{result := New, reasons := Reasons} = Report,
     ?assertEqual([Node], lists:usort(New)),
     ?assertMatch(#{{"peer refused", max_half_open} := _}, Reasons),
-    only(Report, ["peer refused"], [max_half_open, closed, econnreset, {tls, closed},
-                                    {tls, truncated}]),
+    only(Report, ["peer refused"], [max_half_open, max_half_open_per_address, closed, econnreset,
+                                    {tls, closed}, {tls, truncated}]),
     modest(Report, 128 * ?MIB).
 
 %%% With the cookie

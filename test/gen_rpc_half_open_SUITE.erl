@@ -27,7 +27,8 @@ suite() ->
 
 all() ->
     [nodes_take_the_places_of_the_silent, one_address_has_its_own_limit, one_alone_keeps_its_place,
-     authenticated_ones_do_not_count, burst_of_nodes_passes, handshakes_at_once, any_sequence_keeps_the_limits, networks_of_ipv6].
+     authenticated_ones_do_not_count, burst_of_nodes_passes, handshakes_at_once,
+     any_sequence_keeps_the_limits, networks_of_ipv6].
 
 init_per_suite(Config) ->
     Dir = filename:join(proplists:get_value(priv_dir, Config), "certs"),
